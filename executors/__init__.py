@@ -1,0 +1,1 @@
+"""The hands: actions, screens, devices, tools. Imports nothing from training or workbench."""

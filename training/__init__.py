@@ -1,0 +1,1 @@
+"""The mind: forecasting, learning, judging. Imports executors only."""

@@ -1,0 +1,380 @@
+"""Every setting of training and planning, as frozen dataclasses without torch.
+
+A string literal under each field is its help: unit, range, and where the default comes from. `load_config` reads a
+YAML file and `--set key=value` pairs; `field_docs` gives the help to the command line and to the launch form.
+Settings the paper does not publish are marked "ours".
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import types
+import typing
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from executors.errors import InputError, MissingFileError
+from executors.geometry import FAMILIES
+
+T = TypeVar("T")
+
+
+def _check(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise InputError(f"config field '{name}': {value!r} is not allowed: give {allowed}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForecastConfig:
+    """What the planner is asked for and how."""
+
+    horizon: int = 6
+    """T, steps forecast at once, 1..32. The paper's best is about 10; the embedded world's tasks are short (ours)."""
+    history_length: int = 6
+    """K, past steps told as text, 0..64 (ours; the paper does not publish K)."""
+    prompt_style: str = "full"
+    """"full" explains the task to a pretrained model; "compact" is for planners trained here from nothing."""
+    family: str = "canonical"
+    """Coordinate frame and syntax that the model writes, see executors.geometry.FAMILIES."""
+    with_points: bool = False
+    """Whether the planner writes coordinates; otherwise the tool agent finds them from the instruction."""
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.horizon <= 32, "horizon", self.horizon, "1..32 steps")
+        _check(0 <= self.history_length <= 64, "history_length", self.history_length, "0..64 steps")
+        _check(self.prompt_style in ("full", "compact"), "prompt_style", self.prompt_style, "full or compact")
+        _check(self.family in FAMILIES, "family", self.family, f"one of {', '.join(FAMILIES)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardConfig:
+    """The Stage 1 reward R = sum over t of gamma^(t-1) (lambda_align sim_t - lambda_rep rep_t), and its variants."""
+
+    gamma: float = 0.8
+    """Temporal discount of step t, 0..1 (ours; UI-S1 uses 0.5; 1 overfits far steps, says the paper)."""
+    lambda_align: float = 1.0
+    """Weight of the alignment with the reference, at least 0 (ours)."""
+    lambda_rep: float = 0.3
+    """Weight of the repetition penalty, at least 0 (ours; 0 lets the agent repeat clicks, says the paper)."""
+    sim: str = "operation_instruction"
+    """"operation": 1 when action type (or tool name) is equal, as the paper words it; "operation_arguments": half for
+    the type, half for text, key, direction and other arguments; "operation_instruction": as before, and the words of
+    the step instruction count too, for planners that leave coordinates to the tool agent (ours)."""
+    rep: str = "cycle"
+    """"exact": the step equals an earlier step of the forecast; "cycle": also when the last two or three steps repeat
+    the ones before them; "none": never (ours)."""
+    parse_failure: float = -0.5
+    """Reward of a reply in which no step could be read, -10..0 (ours)."""
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.gamma <= 1, "gamma", self.gamma, "0..1")
+        _check(self.lambda_align >= 0, "lambda_align", self.lambda_align, "a number of at least 0")
+        _check(self.lambda_rep >= 0, "lambda_rep", self.lambda_rep, "a number of at least 0")
+        sims = ("operation", "operation_arguments", "operation_instruction")
+        _check(self.sim in sims, "sim", self.sim, f"one of {', '.join(sims)}")
+        _check(self.rep in ("exact", "cycle", "none"), "rep", self.rep, "exact, cycle or none")
+        _check(-10 <= self.parse_failure <= 0, "parse_failure", self.parse_failure, "-10..0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Where the reference trajectories come from."""
+
+    path: str = ""
+    """A trajectory file (JSON Lines, see `tracer1 import`); empty for the embedded world's oracle."""
+    split: str = "train"
+    """Split whose trajectories are used."""
+    num_episodes: int = 400
+    """Episodes recorded from the embedded world, 1..1000000; a file is used whole."""
+    seed: int = 0
+    """Seed of the recorded episodes."""
+    mistake_rate: float = 0.1
+    """Share of steps at which a harmless mistake is recorded, from which the oracle recovers, 0..0.5 (ours)."""
+    interruption_rate: float = 0.05
+    """Chance of a pop-up at each step of the embedded world, 0..0.5 (ours)."""
+    max_pixels: int = 0
+    """Screenshots larger than this are resized before the planner sees them; 0 keeps them as they are."""
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.num_episodes <= 1_000_000, "num_episodes", self.num_episodes, "1..1000000")
+        _check(0 <= self.mistake_rate <= 0.5, "mistake_rate", self.mistake_rate, "0..0.5")
+        _check(0 <= self.interruption_rate <= 0.5, "interruption_rate", self.interruption_rate, "0..0.5")
+        _check(self.max_pixels >= 0, "max_pixels", self.max_pixels, "0 or a number of pixels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TinyModelConfig:
+    """A Qwen3-VL of random start for machines without a GPU; at most 10 million parameters."""
+
+    hidden_size: int = 256
+    """Width of the language layers, a multiple of the head size 64."""
+    num_layers: int = 4
+    """Language layers."""
+    num_heads: int = 4
+    """Attention heads of the language layers."""
+    vision_hidden_size: int = 192
+    """Width of the vision layers."""
+    vision_layers: int = 4
+    """Vision layers."""
+    vocab_size: int = 2048
+    """Most tokens of the tokenizer that is built from the corpus, special tokens included."""
+
+    def __post_init__(self) -> None:
+        _check(self.hidden_size % 64 == 0 and self.hidden_size > 0, "hidden_size", self.hidden_size, "a multiple of 64")
+        for name in ("num_layers", "num_heads", "vision_layers"):
+            _check(1 <= getattr(self, name) <= 32, name, getattr(self, name), "1..32")
+        _check(300 <= self.vocab_size <= 32000, "vocab_size", self.vocab_size, "300..32000 tokens")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """Steps, batches and rates that the three stages share."""
+
+    num_steps: int = 200
+    """Optimiser steps, at least 1."""
+    batch_size: int = 8
+    """Sequences in one forward pass on one device; for Stage 1 and 2 completions, a multiple of the group size."""
+    accumulation: int = 1
+    """Forward passes gathered into one optimiser step."""
+    learning_rate: float = 1e-6
+    """Peak learning rate (EasyR1's default for GRPO)."""
+    warmup_ratio: float = 0.0
+    """Share of the steps over which the learning rate rises from 0."""
+    schedule: str = "constant"
+    """Learning rate schedule of transformers: constant, linear or cosine."""
+    weight_decay: float = 0.01
+    """AdamW weight decay."""
+    max_grad_norm: float = 1.0
+    """Gradient norm above which gradients are scaled down."""
+    precision: str = "float32"
+    """float32 or bfloat16 (autocast)."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    save_every: int = 50
+    """Optimiser steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints kept."""
+    seed: int = 0
+    """Seed of initial weights, shuffling and sampling."""
+    num_threads: int = 0
+    """CPU threads of torch; 0 leaves torch's default."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "accumulation", "save_every", "keep_checkpoints"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "a whole number of at least 1")
+        _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a number above 0")
+        _check(0 <= self.warmup_ratio <= 1, "warmup_ratio", self.warmup_ratio, "0..1")
+        _check(self.schedule in ("constant", "linear", "cosine"), "schedule", self.schedule, "constant, linear or cosine")
+        _check(self.precision in ("float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SftConfig:
+    """The SFT warm start: recorded thoughts and forecasts are imitated."""
+
+    model: str = ""
+    """Checkpoint folder or hub id to start from; empty builds the tiny planner from nothing."""
+    tiny: TinyModelConfig = field(default_factory=TinyModelConfig)
+    """Shape of the tiny planner, when `model` is empty."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Reference trajectories."""
+    forecast: ForecastConfig = field(default_factory=ForecastConfig)
+    """What is forecast."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Optimisation of the image phase."""
+    text_warmup_steps: int = 0
+    """Steps on text alone before the images: the screen's description is given in words, the plan is learnt."""
+    text_warmup_batch_size: int = 64
+    """Sequences per step of the text warm-up."""
+    text_warmup_learning_rate: float = 1e-3
+    """Peak learning rate of the text warm-up."""
+    reactive_share: float = 0.15
+    """Share of samples that ask for one step only, so that the same planner can also be run reactively, 0..1."""
+
+    def __post_init__(self) -> None:
+        _check(self.text_warmup_steps >= 0, "text_warmup_steps", self.text_warmup_steps, "0 or more steps")
+        _check(0 <= self.reactive_share <= 1, "reactive_share", self.reactive_share, "0..1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrpoConfig:
+    """What Stage 1 and Stage 2 share: group sampling, trust region, loss."""
+
+    group_size: int = 8
+    """G, completions sampled for each prompt, at least 2 (EasyR1: 5, UI-S1: 8)."""
+    kl_coef: float = 0.01
+    """Weight of the KL distance to the start checkpoint; 0 turns it off (EasyR1's default is 0.01)."""
+    clip_low: float = 0.2
+    """Lower clip of the importance ratio (EasyR1)."""
+    clip_high: float = 0.3
+    """Upper clip of the importance ratio (EasyR1)."""
+    loss_type: str = "dapo"
+    """Loss aggregation of TRL: grpo, dapo, dr_grpo, bnpo."""
+    temperature: float = 1.0
+    """Sampling temperature; truncated sampling is not offered, it biases the gradient."""
+    max_completion_tokens: int = 512
+    """Longest reply in tokens; a thinking 8B model wants 1500 or more."""
+    updates_per_batch: int = 1
+    """Optimiser passes over one batch of completions (GRPO's mu)."""
+    drop_zero_variance: bool = True
+    """Leave groups out of the loss whose rewards are all equal; they are counted either way."""
+    freeze_vision: bool = False
+    """Keep the vision tower as it is."""
+    use_vllm: bool = False
+    """Sample with vLLM in the same process (needs a GPU and the vllm extra)."""
+
+    def __post_init__(self) -> None:
+        _check(self.group_size >= 2, "group_size", self.group_size, "at least 2 completions")
+        _check(self.kl_coef >= 0, "kl_coef", self.kl_coef, "a number of at least 0")
+        _check(self.temperature > 0, "temperature", self.temperature, "a number above 0")
+        _check(self.max_completion_tokens >= 8, "max_completion_tokens", self.max_completion_tokens, "at least 8 tokens")
+        losses = ("grpo", "dapo", "dr_grpo", "bnpo")
+        _check(self.loss_type in losses, "loss_type", self.loss_type, f"one of {', '.join(losses)}")
+        _check(self.updates_per_batch >= 1, "updates_per_batch", self.updates_per_batch, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage1Config:
+    """Stage 1, anticipatory trajectory optimisation: the whole forecast is rewarded, nothing is executed."""
+
+    model: str
+    """Checkpoint folder or hub id to start from."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Reference trajectories."""
+    forecast: ForecastConfig | None = None
+    """What is forecast; left out, the start checkpoint's own settings (tracer1.json) or the defaults."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """The trajectory reward."""
+    grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    """Group sampling and loss."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Optimisation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage2Config:
+    """Stage 2, grounded reinforcement fine-tuning: the first step goes to the frozen tool agent and is judged."""
+
+    model: str
+    """Checkpoint folder or hub id to start from."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Reference trajectories."""
+    forecast: ForecastConfig | None = None
+    """What is forecast; left out, the start checkpoint's own settings (tracer1.json) or the defaults."""
+    tool_agent: str = "elements"
+    """The frozen tool agent; "elements" matches the instruction against the recorded element tree."""
+    point_tolerance: float = 0.14
+    """Greatest normalised distance to the reference point that counts as a match where no target box is known
+    (OS-Atlas's 14 % rule); with a box the point must lie in it."""
+    grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    """Group sampling and loss."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Optimisation."""
+
+    def __post_init__(self) -> None:
+        _check(0 < self.point_tolerance <= 1, "point_tolerance", self.point_tolerance, "0..1")
+
+
+STAGES: dict[str, type] = {"sft": SftConfig, "stage1": Stage1Config, "stage2": Stage2Config}
+
+
+@cache
+def field_docs(cls: type) -> dict[str, str]:
+    """Field name -> the string literal under it, as one line."""
+    tree = ast.parse(inspect.getsource(cls))
+    body = tree.body[0].body  # type: ignore[attr-defined]
+    docs = {}
+    for node, after in zip(body, body[1:], strict=False):
+        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            docs[node.target.id] = " ".join(str(after.value.value).split())
+    return docs
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as nested plain values, ready for YAML or JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[T], values: dict[str, Any], place: str = "") -> T:
+    """The config of nested plain values.
+
+    Raises:
+        InputError: an unknown key (with the nearest known one), a missing key or a value of the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"config field '{place.rstrip('.')}': {values!r} is not a group of settings")
+    hints = typing.get_type_hints(cls)
+    names = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    kwargs = {}
+    for key, value in values.items():
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, n=1)
+            hint = f"did you mean {place}{near[0]}?" if near else f"known here: {', '.join(names)}"
+            raise InputError(f"config field '{place}{key}' does not exist: {hint}")
+        kwargs[key] = _convert(hints[key], value, f"{place}{key}")
+    for f in names.values():
+        no_default = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if no_default and f.name not in kwargs:
+            raise InputError(f"config field '{place}{f.name}' is missing: set it in the file or with --set")
+    return cls(**kwargs)
+
+
+def _convert(hint: Any, value: Any, place: str) -> Any:
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    kind = next(o for o in options if o is not type(None))
+    if dataclasses.is_dataclass(kind):
+        return value if isinstance(value, kind) else from_dict(kind, value, place + ".")
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 reads 1e-6 as text
+        except ValueError:
+            pass
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError(f"config field '{place}': {value!r} is not {_KIND_WORDS.get(kind, kind.__name__)}")
+    return value
+
+
+_KIND_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def load_config(cls: type[T], path: Path | None, overrides: list[str]) -> T:
+    """The config of a YAML file (or of nothing) with `key=value` overrides, keys dotted: `optim.num_steps=20`.
+
+    Raises:
+        MissingFileError: the file does not exist.
+        InputError: not YAML, an unknown key, a wrong value, or an override without "=".
+    """
+    import yaml
+
+    values: Any = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise MissingFileError(f"cannot read config {path} ({error.strerror}): check the path") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"config {path} is not YAML ({' '.join(str(error).split())}): mend it") from None
+        if not isinstance(values, dict):
+            raise InputError(f"config {path} is not a mapping of settings: start it with lines such as 'model: PATH'")
+    for override in overrides:
+        key, sep, text = override.partition("=")
+        if not sep or not key.strip():
+            raise InputError(f"--set {override!r} is not key=value: write for example optim.num_steps=20")
+        _set_dotted(values, key.strip(), yaml.safe_load(text) if text else "")
+    return from_dict(cls, values)
+
+
+def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    *groups, last = key.split(".")
+    for group in groups:
+        values = values.setdefault(group, {}) if isinstance(values.get(group, {}), dict) else {}
+    values[last] = value

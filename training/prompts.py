@@ -1,0 +1,99 @@
+"""The planner's prompt: goal, text history and screenshot as chat messages.
+
+Two styles. "compact" is for planners trained from nothing in this project: a few words, the same every time. "full"
+explains task, action space and grammar to a model that has never seen them (assets/prompts/planner_full.txt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from executors.actions import Action, Space, format_call, prompt_text
+from executors.trajectory import Observation, Step
+from training.config import ForecastConfig
+
+_PROMPTS = Path(__file__).resolve().parent.parent / "assets" / "prompts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryItem:
+    """One past step as the planner remembers it: the screen's short summary, the action, its instruction."""
+
+    summary: str
+    action: Action
+    instruction: str
+
+    @classmethod
+    def of_step(cls, step: Step) -> HistoryItem:
+        """The memory of a recorded step; the screenshot is left behind."""
+        return cls(summary=step.observation.summary, action=step.action, instruction=step.instruction)
+
+
+def build_messages(
+    goal: str,
+    history: Sequence[HistoryItem],
+    observation: Observation,
+    config: ForecastConfig,
+    *,
+    spaces: frozenset[Space],
+    horizon: int | None = None,
+) -> list[dict[str, Any]]:
+    """Chat messages in the transformers form; the screenshot is one {"type": "image"} part before the text.
+
+    Args:
+        goal: the user's instruction.
+        history: all past steps, oldest first; only the last K (`config.history_length`) are told.
+        observation: what is seen now; its `text` (a tool's answer) is told when there is one.
+        config: horizon, K, style and coordinate frame.
+        spaces: the action spaces of the device; only the full style lists them.
+        horizon: T to ask for, when not the config's (1 for a reactive planner).
+    """
+    steps = horizon or config.horizon
+    recent = history[-config.history_length :] if config.history_length else []
+    if config.prompt_style == "compact":
+        text = _compact_text(goal, recent, observation, steps)
+    else:
+        text = _full_text(goal, recent, len(history), observation, config, spaces, steps)
+    content: list[dict[str, Any]] = [{"type": "text", "text": text}]
+    if observation.image_size is not None:
+        content.insert(0, {"type": "image"})
+    return [{"role": "user", "content": content}]
+
+
+def _compact_text(goal: str, recent: Sequence[HistoryItem], observation: Observation, num_steps: int) -> str:
+    done = " ; ".join(f"[{item.summary}] {item.instruction}" for item in recent) or "nothing"
+    seen = f"\nSeen: {observation.text}" if observation.text else ""
+    return f"Goal: {goal}\nDone: {done}{seen}\nSteps: {num_steps}"
+
+
+def _full_text(
+    goal: str,
+    recent: Sequence[HistoryItem],
+    num_past: int,
+    observation: Observation,
+    config: ForecastConfig,
+    spaces: frozenset[Space],
+    num_steps: int,
+) -> str:
+    first = num_past - len(recent) + 1
+    lines = [
+        f"Step {number}: [{item.summary}] "
+        f"{format_call(item.action, family=config.family, image=observation.image_size)} | {item.instruction}"
+        for number, item in enumerate(recent, start=first)
+    ]
+    return _full_template().format(
+        goal=goal,
+        history="\n".join(lines) or "nothing yet",
+        seen=f"\nTool output:\n{observation.text}\n" if observation.text else "",
+        actions=prompt_text(*spaces, with_points=config.with_points),
+        horizon=num_steps,
+    )
+
+
+@cache
+def _full_template() -> str:
+    return (_PROMPTS / "planner_full.txt").read_text(encoding="utf-8")

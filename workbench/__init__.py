@@ -1,0 +1,1 @@
+"""The face: what a person sees and edits. Imports training and executors."""
