@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -202,7 +203,7 @@ ACTIONS: dict[str, ActionSpec] = {
         _spec("long_press", (_POINT, ArgSpec("seconds", ArgKind.SECONDS, False, "how long")), (_M,), Shape.HOLD_RING,
               "Press and hold a target."),
         _spec("drag", (ArgSpec("start_point", ArgKind.POINT), ArgSpec("end_point", ArgKind.POINT)), (_C, _M),
-              Shape.ARROW, "Drag from one place to another.", aliases=("left_click_drag", "swipe")),
+              Shape.ARROW, "Drag from one place to another.", aliases=("left_click_drag",)),
         _spec("scroll", (ArgSpec("point", ArgKind.POINT, False), ArgSpec("direction", ArgKind.DIRECTION)),
               (_C, _M, _B), Shape.CHEVRON, "Reveal more content in a direction: up, down, left or right."),
         _spec("type", (ArgSpec("content", ArgKind.TEXT), ArgSpec("point", ArgKind.POINT, False)), (_C, _M, _B),
@@ -288,11 +289,23 @@ def _check_value(arg: ArgSpec, value: object) -> str | None:
 def quote(text: str) -> str:
     r"""Text between single quotes with backslash escapes for backslash, quote, newline, tab and return.
 
+    The parser reads a single backslash after a drive as part of a Windows path, so a newline, tab or return right
+    after one ("C:" and a newline) is written as \x0a, \x09 or \x0d; `parsing.unescape` is the exact inverse.
+
     >>> print(quote("it's\n"))
     'it\'s\n'
     """
-    escapes = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    return "'" + "".join(escapes.get(c, c) for c in text) + "'"
+    return "'" + _TO_ESCAPE.sub(_escape, text) + "'"
+
+
+_TO_ESCAPE = re.compile(r"(?P<drive>[A-Za-z]:)(?P<space>[\n\t\r])|[\\'\n\t\r]")
+_ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def _escape(match: re.Match[str]) -> str:
+    if match["drive"]:
+        return f"{match['drive']}\\x{ord(match['space']):02x}"
+    return _ESCAPES[match[0]]
 
 
 def format_call(
@@ -338,10 +351,15 @@ def _format_argument(arg: ArgSpec, value: Any, family: ModelFamily, image: Image
             return f"{arg.name}='<point>{x:.0f} {y:.0f}</point>'"
         return f"{arg.name}=[{x:.0f}, {y:.0f}]"
     if arg.kind is ArgKind.SECONDS:
-        return f"{arg.name}={value:g}"
+        return f"{arg.name}={_plain_number(value)}"
     if arg.kind is ArgKind.MAPPING:
         return f"{arg.name}={json.dumps(dict(value), ensure_ascii=False)}"
     return f"{arg.name}={quote(value)}"
+
+
+def _plain_number(value: float) -> str:
+    """The shortest decimal that reads back as the same number: 2, 0.5."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def prompt_text(*spaces: Space, with_points: bool) -> str:

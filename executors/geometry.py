@@ -34,8 +34,9 @@ class ImageSize:
         ImageSize(width_px=1920, height_px=1080)
         """
         width, sep, height = text.lower().partition("x")
-        if not (sep and width.strip().isdecimal() and height.strip().isdecimal()):
-            raise InputError(f"image size {text!r} is not WIDTHxHEIGHT: write two whole numbers, such as 1920x1080")
+        is_number = [side.strip().isdecimal() and len(side) <= 9 for side in (width, height)]
+        if not (sep and all(is_number)):
+            raise InputError(f"image size {text[:40]!r} is not WIDTHxHEIGHT: write whole numbers, such as 1920x1080")
         return cls(int(width), int(height))
 
 

@@ -6,16 +6,18 @@ are PNG files named by relative path from the folder of that file. Images are lo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from executors.actions import Action
-from executors.errors import InputError, MissingFileError, OutputError
+from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
 from executors.geometry import BoxNorm, ImageSize
 
 if TYPE_CHECKING:
@@ -157,7 +159,7 @@ def box_to_json(box: BoxNorm) -> list[float]:
 def box_from_json(value: object, name: str) -> BoxNorm:
     """The box of [left, top, right, bottom]; raises InputError naming the field."""
     is_box = isinstance(value, (list, tuple)) and len(value) == 4
-    if not is_box or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
+    if not is_box or not all(isinstance(v, (int, float)) and not isinstance(v, bool) and isfinite(v) for v in value):
         raise InputError(f"field {name!r}: {value!r} is not [left, top, right, bottom] in 0..1")
     return BoxNorm(*(float(v) for v in value))
 
@@ -166,6 +168,8 @@ _REQUIRED = object()
 
 
 def _get(record: Mapping[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:
+    if not isinstance(record, Mapping):
+        raise InputError(f"{record!r} is not a JSON object with field {name!r}")
     value = record.get(name, default)
     if value is _REQUIRED:
         raise InputError(f"field {name!r} is missing")
@@ -207,8 +211,9 @@ def step_from_json(record: Mapping[str, Any], folder: Path) -> Step:
     seen = _get(record, "observation", dict)
     image = _get(seen, "image", str, None)
     size = seen.get("image_size")
-    if size is not None and not (isinstance(size, list) and len(size) == 2 and all(isinstance(v, int) for v in size)):
-        raise InputError(f"field 'image_size': {size!r} is not [width, height] in pixels")
+    is_size = isinstance(size, list) and len(size) == 2 and all(type(v) is int and v >= 1 for v in size)
+    if size is not None and not is_size:
+        raise InputError(f"field 'image_size': {size!r} is not [width, height] in whole pixels")
     flags = _get(record, "flags", list, [])
     for flag in flags:
         if flag not in STEP_FLAGS:
@@ -233,8 +238,11 @@ def step_from_json(record: Mapping[str, Any], folder: Path) -> Step:
 
 
 def _resolve_inside(folder: Path, name: str) -> Path:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    try:
+        path = (folder / name).resolve()
+    except (OSError, ValueError, RuntimeError):
+        path = None  # a NUL character, or a circle of links
+    if path is None or not path.is_relative_to(folder.resolve()):
         raise InputError(f"field 'image': {name!r} leaves the folder of its file: use a path below it")
     return path
 
@@ -305,37 +313,61 @@ def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> int:
     count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as out:
+        with temporary.open("wb") as out:
             for trajectory in trajectories:
                 names = [_store_image(step.observation, image_folder, path.parent) for step in trajectory.steps]
-                out.write(json.dumps(trajectory_to_json(trajectory, names), ensure_ascii=False) + "\n")
+                out.write(_json_line(trajectory_to_json(trajectory, names)))
                 count += 1
         temporary.replace(path)
     except OSError as error:
-        if isinstance(error, MissingFileError):
+        if isinstance(error, WorkbenchError):
             raise
         raise OutputError(f"cannot write {path} ({error.strerror or error}): choose a folder you may write") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return count
+
+
+def _json_line(record: dict[str, Any]) -> bytes:
+    try:
+        return (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # half a surrogate pair, as models write it: only an escape can hold it
+        return (json.dumps(record) + "\n").encode()
 
 
 def _store_image(observation: Observation, image_folder: Path, base: Path) -> str | None:
     if observation.image is None and observation.image_path is None:
         return None
-    if observation.image_path is not None:
-        try:
-            data = observation.image_path.read_bytes()
-        except FileNotFoundError:
-            raise MissingFileError(f"screenshot {observation.image_path} does not exist: import again") from None
-        suffix = observation.image_path.suffix.lower() or ".png"
-    else:
-        buffer = io.BytesIO()
-        observation.image.save(buffer, format="PNG")
-        data, suffix = buffer.getvalue(), ".png"
+    data, suffix = image_bytes(observation)
     target = image_folder / f"{hashlib.sha256(data).hexdigest()[:24]}{suffix}"
     if not target.exists():
         image_folder.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+        temporary = target.with_name(target.name + ".partial")
+        temporary.write_bytes(data)
+        temporary.replace(target)
     return target.relative_to(base).as_posix()
+
+
+def image_bytes(observation: Observation) -> tuple[bytes, str]:
+    """The screenshot as the bytes and the suffix of an image file: its own file as it is, else a PNG.
+
+    Raises:
+        MissingFileError: there is no screenshot, or its file is gone or unreadable.
+    """
+    if observation.image_path is not None:
+        try:
+            data = observation.image_path.read_bytes()
+        except OSError as error:
+            raise MissingFileError(
+                f"cannot read screenshot {observation.image_path} ({error.strerror}): put it back or import again"
+            ) from None
+        return data, observation.image_path.suffix.lower() or ".png"
+    if observation.image is None:
+        raise MissingFileError("this observation has no screenshot: import it again with its images")
+    buffer = io.BytesIO()
+    observation.image.save(buffer, format="PNG")
+    return buffer.getvalue(), ".png"
 
 
 def read_trajectories(path: Path) -> Iterator[Trajectory]:
@@ -346,7 +378,7 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
         InputError: a line is not a trajectory; the message names file, line and field.
     """
     try:
-        lines = path.open(encoding="utf-8")
+        lines = path.open("rb")
     except OSError as error:
         raise MissingFileError(f"cannot read trajectories {path} ({error.strerror}): check the path") from None
     with lines:
@@ -354,9 +386,11 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
             if not line.strip():
                 continue
             try:
-                yield trajectory_from_json(json.loads(line), path.parent)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{path} line {number}: not JSON ({error.msg}): mend or remove the line") from None
+                record = json.loads(line.decode("utf-8"))
+                yield trajectory_from_json(record, path.parent)
+            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+                reason = getattr(error, "msg", None) or error
+                raise InputError(f"{path} line {number}: not JSON ({reason}): mend or remove the line") from None
             except InputError as error:
                 raise InputError(f"{path} line {number}: {error}") from None
 
