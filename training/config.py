@@ -11,6 +11,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -67,7 +68,10 @@ class RewardConfig:
     the step instruction count too, for planners that leave coordinates to the tool agent (ours)."""
     rep: str = "cycle"
     """"exact": the step equals an earlier step of the forecast; "cycle": also when the last two or three steps repeat
-    the ones before them; "none": never (ours)."""
+    the ones before them, however worded; "none": never (ours)."""
+    overlong: str = "penalise"
+    """Steps past the reference's end or past the forecast's own end: "penalise" counts each as a repetition, so that
+    babbling costs lambda_rep; "ignore" only when it is one (ours)."""
     parse_failure: float = -0.5
     """Reward of a reply in which no step could be read, -10..0 (ours)."""
 
@@ -78,6 +82,7 @@ class RewardConfig:
         sims = ("operation", "operation_arguments", "operation_instruction")
         _check(self.sim in sims, "sim", self.sim, f"one of {', '.join(sims)}")
         _check(self.rep in ("exact", "cycle", "none"), "rep", self.rep, "exact, cycle or none")
+        _check(self.overlong in ("penalise", "ignore"), "overlong", self.overlong, "penalise or ignore")
         _check(-10 <= self.parse_failure <= 0, "parse_failure", self.parse_failure, "-10..0")
 
 
@@ -195,8 +200,14 @@ class SftConfig:
     """Peak learning rate of the text warm-up."""
     reactive_share: float = 0.15
     """Share of samples that ask for one step only, so that the same planner can also be run reactively, 0..1."""
+    eval_samples: int = 48
+    """Samples of the split "val" whose greedy replies are scored; 0 for none."""
+    eval_every: int = 50
+    """Steps between two such scores."""
 
     def __post_init__(self) -> None:
+        _check(self.eval_samples >= 0, "eval_samples", self.eval_samples, "0 or more samples")
+        _check(self.eval_every >= 1, "eval_every", self.eval_every, "at least 1 step")
         _check(self.text_warmup_steps >= 0, "text_warmup_steps", self.text_warmup_steps, "0 or more steps")
         _check(0 <= self.reactive_share <= 1, "reactive_share", self.reactive_share, "0..1")
 
@@ -227,6 +238,8 @@ class GrpoConfig:
     """Keep the vision tower as it is."""
     use_vllm: bool = False
     """Sample with vLLM in the same process (needs a GPU and the vllm extra)."""
+    logged_prompts: int = 8
+    """Prompts per step whose completions are written to rollouts.jsonl, 0..10000."""
 
     def __post_init__(self) -> None:
         _check(self.group_size >= 2, "group_size", self.group_size, "at least 2 completions")
@@ -236,6 +249,13 @@ class GrpoConfig:
         losses = ("grpo", "dapo", "dr_grpo", "bnpo")
         _check(self.loss_type in losses, "loss_type", self.loss_type, f"one of {', '.join(losses)}")
         _check(self.updates_per_batch >= 1, "updates_per_batch", self.updates_per_batch, "at least 1")
+        _check(0 <= self.logged_prompts <= 10000, "logged_prompts", self.logged_prompts, "0..10000 prompts")
+
+
+def _check_stage(model: str, grpo: GrpoConfig, optim: OptimConfig) -> None:
+    _check(bool(model.strip()), "model", model, "a checkpoint folder or a hub id")
+    allowed = f"a multiple of grpo.group_size, {grpo.group_size}: a group must fit into one forward pass"
+    _check(optim.batch_size % grpo.group_size == 0, "optim.batch_size", optim.batch_size, allowed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,6 +274,9 @@ class Stage1Config:
     """Group sampling and loss."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimisation."""
+
+    def __post_init__(self) -> None:
+        _check_stage(self.model, self.grpo, self.optim)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -278,6 +301,7 @@ class Stage2Config:
 
     def __post_init__(self) -> None:
         _check(0 < self.point_tolerance <= 1, "point_tolerance", self.point_tolerance, "0..1")
+        _check_stage(self.model, self.grpo, self.optim)
 
 
 STAGES: dict[str, type] = {"sft": SftConfig, "stage1": Stage1Config, "stage2": Stage2Config}
@@ -331,13 +355,15 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
     kind = next(o for o in options if o is not type(None))
     if dataclasses.is_dataclass(kind):
         return value if isinstance(value, kind) else from_dict(kind, value, place + ".")
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and isinstance(value, str):
+    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
-            return float(value)  # YAML 1.1 reads 1e-6 as text
-        except ValueError:
+            value = float(value)  # YAML 1.1 reads 1e-6 as text
+        except (ValueError, OverflowError):
             pass
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"config field '{place}': {value!r} is not a finite number")
+    if isinstance(value, int) and not isinstance(value, bool) and kind is str:
+        return str(value)  # YAML reads a folder named 2024 as a number
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InputError(f"config field '{place}': {value!r} is not {_KIND_WORDS.get(kind, kind.__name__)}")
     return value
@@ -369,12 +395,20 @@ def load_config(cls: type[T], path: Path | None, overrides: list[str]) -> T:
         key, sep, text = override.partition("=")
         if not sep or not key.strip():
             raise InputError(f"--set {override!r} is not key=value: write for example optim.num_steps=20")
-        _set_dotted(values, key.strip(), yaml.safe_load(text) if text else "")
+        try:
+            value = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:
+            value = text
+        if value is not None and not isinstance(value, (bool, int, float)):
+            value = text  # YAML takes a path with ": " for a mapping and 2026-03-17 for a date
+        _set_dotted(values, key.strip(), value)
     return from_dict(cls, values)
 
 
 def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
     *groups, last = key.split(".")
     for group in groups:
-        values = values.setdefault(group, {}) if isinstance(values.get(group, {}), dict) else {}
+        if not isinstance(values.get(group), dict):
+            values[group] = {}  # absent or null; a plain value in its place is wrong anyway, and the key then says so
+        values = values[group]
     values[last] = value

@@ -1,0 +1,105 @@
+"""Settings: files, --set, checks, and one line of help for every field."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from executors.errors import InputError, MissingFileError
+from training.config import (
+    STAGES,
+    ForecastConfig,
+    OptimConfig,
+    SftConfig,
+    Stage1Config,
+    Stage2Config,
+    field_docs,
+    from_dict,
+    load_config,
+    to_dict,
+)
+
+
+def _groups(cls):
+    """The class and all settings groups in it."""
+    yield cls
+    for f in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(f.default_factory):
+            yield from _groups(f.default_factory)
+
+
+@pytest.mark.parametrize("cls", sorted({g for c in STAGES.values() for g in _groups(c)}, key=lambda c: c.__name__))
+def test_every_field_has_one_line_of_help(cls):
+    docs = field_docs(cls)
+    for f in dataclasses.fields(cls):
+        assert docs.get(f.name), f"{cls.__name__}.{f.name}"
+        assert "\n" not in docs[f.name]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [SftConfig(), Stage1Config(model="a"), Stage2Config(model="a", forecast=ForecastConfig(horizon=3))],
+)
+def test_config_survives_yaml(config):
+    text = yaml.safe_dump(to_dict(config))
+    assert from_dict(type(config), yaml.safe_load(text)) == config
+
+
+def test_overrides_win_over_the_file(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("model: here\noptim:\n  num_steps: 5\n  learning_rate: 1e-5\n")
+    config = load_config(Stage1Config, path, ["optim.num_steps=7", "forecast.horizon=2", "data.path=/a: b", "model=2024"])
+    assert (config.optim.num_steps, config.optim.learning_rate) == (7, 1e-5)
+    assert (config.forecast.horizon, config.data.path, config.model) == (2, "/a: b", "2024")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["optim.num_step=5"], r"optim\.num_step' does not exist: did you mean optim\.num_steps"),
+        (["zzz=5"], "'zzz' does not exist: known here"),
+        (["optim.num_steps"], "not key=value"),
+        (["=5"], "not key=value"),
+        (["optim.num_steps=many"], r"optim\.num_steps': 'many' is not a whole number"),
+        (["optim.num_steps=1.5"], "is not a whole number"),
+        (["optim.num_steps=true"], "is not a whole number"),
+        (["optim.num_steps=0"], "num_steps"),
+        (["optim.learning_rate=.nan"], r"optim\.learning_rate': nan is not a finite number"),
+        (["optim.learning_rate=inf"], "is not a finite number"),
+        (["optim=5"], "'optim': 5 is not a group of settings"),
+        (["optim.num_steps.x=5"], r"optim\.num_steps"),
+        (["grpo.drop_zero_variance=maybe"], "is not true or false"),
+        (["reward.gamma=1.5"], "gamma"),
+        (["reward.overlong=often"], "penalise or ignore"),
+        (["grpo.group_size=3"], r"optim\.batch_size': 8 is not allowed: give a multiple of grpo\.group_size, 3"),
+        (["model="], "'model': '' is not allowed: give a checkpoint folder"),
+    ],
+)
+def test_bad_override_names_the_field(overrides, message):
+    with pytest.raises(InputError, match=message):
+        load_config(Stage1Config, None, ["model=x", *overrides])
+
+
+def test_missing_required_field_is_named():
+    with pytest.raises(InputError, match="'model' is missing"):
+        load_config(Stage1Config, None, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "is not YAML"), ("- 1", "is not a mapping"), ("optim: 3", "group of settings")]
+)
+def test_bad_file_names_the_problem(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_config(SftConfig, path, [])
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(MissingFileError, match=r"no\.yaml"):
+        load_config(SftConfig, tmp_path / "no.yaml", [])
+
+
+def test_configs_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        OptimConfig().num_steps = 3

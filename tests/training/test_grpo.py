@@ -1,0 +1,214 @@
+"""The GRPO trainer on a tiny random planner: what counts in the loss, sharing of images, resuming."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.grpo_helpers import FORECAST, reward_variety, stage1_config, tiny_checkpoint, tiny_samples
+from training.checkpoint import load_model_and_processor, read_planner_settings
+from training.grpo import (
+    PromptStream,
+    _preprocessed_once,
+    collapse_runs,
+    prompt_dataset,
+    select_rows,
+    share_vision,
+    signal_mask,
+)
+from training.run_folder import RunFolder
+from training.stages import run_stage1
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "drop", "keep", "share"),
+    [
+        ([1.0, 0.0, 0.0, 0.0], True, [True] * 4, 0.0),
+        ([1.0, 1.0, 1.0, 1.0], True, [False] * 4, 1.0),
+        ([1.0, 1.0, 1.0, 1.0], False, [True] * 4, 1.0),
+        ([1.0, 0.0, None, None], True, [True, True, False, False], 0.0),
+        ([1.0, None, None, None], False, [False] * 4, 1.0),
+        ([None] * 4, True, [False] * 4, 1.0),
+    ],
+)
+def test_what_counts_in_the_loss(rewards, drop, keep, share):
+    assert signal_mask(rewards, 4, drop) == (keep, share)
+
+
+def test_runs_of_image_tokens_collapse_to_one_each():
+    assert collapse_runs([9, 9, 1, 9, 9, 9, 2], 9) == [9, 1, 9, 2]
+    assert collapse_runs([], 9) == []
+
+
+def test_prompt_stream_repeats_groups_and_passes_and_covers_all_prompts():
+    stream = PromptStream(5, group_size=2, prompts=2, passes=3, batches=5, seed=1)
+    indices = list(stream)
+    assert len(indices) == len(stream) == 5 * 3 * 2 * 2
+    assert indices == list(stream)
+    first = indices[:4]
+    assert first[0] == first[1] and first[2] == first[3] and indices[:12] == first * 3
+    prompts = [indices[batch * 12 + i] for batch in range(5) for i in (0, 2)]
+    assert sorted(prompts[:5]) == sorted(prompts[5:]) == [0, 1, 2, 3, 4]
+
+
+def test_selected_rows_take_their_images_along():
+    grids = torch.tensor([[1, 2, 2], [1, 4, 2], [1, 2, 2]])
+    inputs = {
+        "completion_ids": torch.arange(6).view(3, 2),
+        "num_images": [1, 0, 2],
+        "image_grid_thw": grids,
+        "pixel_values": torch.cat([torch.full((int(g.prod()), 1), float(i)) for i, g in enumerate(grids)]),
+        "num_items_in_batch": torch.tensor(6),
+    }
+    chosen = select_rows(inputs, torch.tensor([False, True, True]))
+    assert chosen["completion_ids"].tolist() == [[2, 3], [4, 5]]
+    assert chosen["num_images"] == [0, 2] and chosen["num_items_in_batch"] == 6
+    assert chosen["image_grid_thw"].tolist() == grids[1:].tolist()
+    assert chosen["pixel_values"].flatten().tolist() == [1.0] * 8 + [2.0] * 4
+
+
+def _vision_inputs(processor, images):
+    features = processor.image_processor(images, return_tensors="pt")
+    return features["pixel_values"], features["image_grid_thw"]
+
+
+def test_shared_vision_gives_the_outputs_and_gradients_of_all_images():
+    model, processor = load_model_and_processor(tiny_checkpoint(), dtype="float32", device="cpu")
+    one, two = (tiny_samples()[i].load_image() for i in (0, 4))
+    assert one.tobytes() != two.tobytes()
+    pixels, grids = _vision_inputs(processor, [one, two, one, one])
+    visual = model.model.visual
+    weight = next(visual.parameters())
+
+    def run():
+        weight.grad = None
+        out = visual(pixels, grid_thw=grids)
+        (out.pooler_output**2).sum().backward()
+        return out, weight.grad.clone()
+
+    plain, plain_grad = run()
+    share_vision(visual)
+    shared, shared_grad = run()
+    torch.testing.assert_close(shared.pooler_output, plain.pooler_output)
+    torch.testing.assert_close(shared.last_hidden_state, plain.last_hidden_state)
+    for mine, theirs in zip(shared.deepstack_features, plain.deepstack_features, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(shared_grad, plain_grad, rtol=1e-4, atol=1e-4)
+
+
+def test_preprocessing_once_gives_what_preprocessing_each_gives():
+    _, processor = load_model_and_processor(tiny_checkpoint(), dtype="float32", device="cpu")
+    images = [tiny_samples()[i].load_image() for i in (0, 4, 0)]
+    pixels, grids = _vision_inputs(processor, images)
+    with _preprocessed_once(processor.image_processor):
+        for _ in range(2):
+            shared_pixels, shared_grids = _vision_inputs(processor, [[image] for image in images])
+            assert torch.equal(shared_pixels, pixels) and torch.equal(shared_grids, grids)
+    assert "preprocess" not in vars(processor.image_processor)
+
+
+def test_dataset_rows_hold_prompt_image_and_index():
+    dataset = prompt_dataset(tiny_samples(), FORECAST)
+    row = dataset[1]
+    assert row["sample"] == 1 and row["images"][0].size == (256, 448)
+    assert [part["type"] for part in row["prompt"][0]["content"]] == ["image", "text"]
+
+
+def _train(tmp_path, monkeypatch, name, **changes):
+    reward_variety(monkeypatch.setattr)
+    config = stage1_config(tiny_checkpoint(), **changes)
+    run = RunFolder.create(tmp_path / name, stage="stage1", config=config, command=[], seed=0)
+    with run.session():
+        run_stage1(config, run)
+    return run
+
+
+TIMES = ("time", "step_seconds")
+
+
+def _without_times(rows):
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def test_killed_and_resumed_run_has_the_metrics_of_an_uninterrupted_one(tmp_path, monkeypatch):
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "tests.training.grpo_helpers", str(tiny_checkpoint()), str(killed)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
+        whole = _train(tmp_path, monkeypatch, "whole")
+        metrics = killed / "metrics.jsonl"
+        deadline = time.time() + 120
+        while not metrics.exists() or metrics.read_bytes().count(b"\n") < 5:
+            assert process.poll() is None and time.time() < deadline
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+    run = RunFolder.open(killed)
+    assert run.status().state == "crashed"
+    newest = run.last_checkpoint()
+    (newest / "optimizer.pt").write_bytes(b"torn")  # as if killed while saving
+    assert run.last_checkpoint() not in (None, newest)
+    run = RunFolder.resume(killed, command=[])
+    assert 0 < len(run.metrics()) < 8
+    with run.session():
+        run_stage1(stage1_config(tiny_checkpoint()), run, resume=True)
+    assert len(whole.metrics()) == 8
+    assert _without_times(run.metrics()) == _without_times(whole.metrics())
+    assert run.rollouts() == whole.rollouts()
+    assert any(row["grad_norm"] > 0 for row in whole.metrics())
+    assert read_planner_settings(run.final_path) == FORECAST
+    trained, _ = load_model_and_processor(run.final_path, device="cpu")
+    expected, _ = load_model_and_processor(whole.final_path, device="cpu")
+    start, _ = load_model_and_processor(tiny_checkpoint(), device="cpu")
+    weights = [dict(model.named_parameters()) for model in (trained, expected, start)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert any(not torch.equal(value, weights[2][name]) for name, value in weights[0].items())
+
+
+def test_stop_waits_for_the_end_of_a_batch_and_saves(tmp_path, monkeypatch):
+    reward_variety(monkeypatch.setattr)
+    config = stage1_config(tiny_checkpoint(), optim={"save_every": 50})
+    run = RunFolder.create(tmp_path / "run", stage="stage1", config=config, command=[], seed=0)
+    run.request_stop()
+    with run.session():
+        run_stage1(config, run)
+    assert (run.status().state, run.status().reason) == ("stopped", "asked to stop")
+    assert [row["step"] for row in run.metrics()] == [1, 2]
+    assert run.last_checkpoint().name == "checkpoint-2" and not run.final_path.exists()
+    assert read_planner_settings(run.last_checkpoint()) == FORECAST
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+def test_loss_is_normalised_by_the_completions_that_count(tmp_path, monkeypatch, loss_type):
+    """A group without a signal beside one with: the gradient is that of the latter alone."""
+    import training.grpo as grpo_module
+
+    small = {"num_steps": 1, "learning_rate": 1e-5}
+    shape = {"updates_per_batch": 1, "kl_coef": 0.0, "loss_type": loss_type}
+
+    def half(rewards, size, drop):
+        return [True] * size + [False] * (len(rewards) - size), 0.5
+
+    monkeypatch.setattr(grpo_module, "signal_mask", half)
+    accumulated = _train(tmp_path, monkeypatch, "two passes", grpo=shape, optim=small)
+    one_pass = _train(tmp_path, monkeypatch, "one pass", grpo=shape, optim={**small, "batch_size": 4, "accumulation": 1})
+    norms = [run.metrics()[0]["grad_norm"] for run in (accumulated, one_pass)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3) and norms[0] > 0
+
+
+def test_a_batch_without_a_signal_has_no_gradient_and_measures_nothing(tmp_path):
+    config = stage1_config(tiny_checkpoint(), optim={"num_steps": 1}, grpo={"updates_per_batch": 1})
+    run = RunFolder.create(tmp_path / "run", stage="stage1", config=config, command=[], seed=0)
+    with run.session():
+        run_stage1(config, run)
+    (row,) = run.metrics()
+    assert row["reward"] == config.reward.parse_failure and row["parse_failures"] == 1.0
+    assert row["grad_norm"] == 0.0 and row["loss"] == 0.0 and row["zero_variance_share"] == 1.0
+    assert row["kl"] is None and row["entropy"] is None
+    assert math.isclose(row["completion_tokens"], 12, abs_tol=11)

@@ -1,0 +1,214 @@
+"""The run folder: what is written is read back, and no kill or misuse leaves it unreadable."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from executors.errors import InputError, MissingFileError, OutputError
+from training import run_folder
+from training.config import SftConfig, from_dict, to_dict
+from training.run_folder import RunFolder, RunStopped
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder.create(
+        tmp_path / "run", stage="sft", config=SftConfig(), command=["tracer1", "train", "--set", "hub.token=abc"], seed=3
+    )
+
+
+def _finished_process_id():
+    return subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout
+
+
+def _pretend_dead(run):
+    info = run.info
+    run._write_json("run.json", {**info, "pid": int(_finished_process_id())})
+
+
+def test_what_create_writes_is_read_back(run):
+    read = RunFolder.open(run.path)
+    assert from_dict(SftConfig, read.config) == SftConfig()
+    assert (read.stage, read.info["seed"], read.info["pid"]) == ("sft", 3, os.getpid())
+    assert read.info["schema_version"] == run_folder.RUN_SCHEMA_VERSION
+    assert read.metrics() == [] and read.rollouts() == []
+    assert read.is_alive()
+
+
+def test_secrets_reach_no_file(tmp_path, monkeypatch):
+    values = {**to_dict(SftConfig()), "hub_token": "s3cret", "url": "https://me:s3cret@host/x", "max_tokens": 5}
+    monkeypatch.setattr(run_folder, "to_dict", lambda config: values)
+    command = ["tracer1", "--set", "judge.api_key=s3cret", "--set", "grpo.max_completion_tokens=9"]
+    run = RunFolder.create(tmp_path / "r", stage="sft", config=SftConfig(), command=command, seed=0)
+    written = "".join(path.read_text() for path in run.path.iterdir() if path.is_file())
+    assert "s3cret" not in written
+    assert run.config["max_tokens"] == 5 and run.info["command"][-1] == "grpo.max_completion_tokens=9"
+
+
+def test_used_folder_is_refused_with_the_next_step(run):
+    with pytest.raises(OutputError, match="already used.*--resume"):
+        RunFolder.create(run.path, stage="sft", config=SftConfig(), command=[], seed=0)
+
+
+def test_folder_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot write run folder"):
+        RunFolder.create(tmp_path / "file" / "run", stage="sft", config=SftConfig(), command=[], seed=0)
+
+
+def test_folder_without_run_is_refused(tmp_path):
+    with pytest.raises(MissingFileError, match=r"not a run folder"):
+        RunFolder.open(tmp_path)
+
+
+def test_other_schema_version_is_refused(run):
+    run._write_json("run.json", {**run.info, "schema_version": 99})
+    with pytest.raises(InputError, match="schema_version"):
+        RunFolder.open(run.path)
+
+
+def test_metrics_and_rollouts_round_trip_and_nan_becomes_null(run):
+    run.log_metrics(1, 0.5, {"loss": float("nan"), "reward": 0.25})
+    run.log_rollouts([{"step": 1, "id": "a/0", "completions": [{"text": "ü\n", "reward": None}]}])
+    (row,) = run.metrics()
+    assert (row["step"], row["epoch"], row["loss"], row["reward"]) == (1, 0.5, None, 0.25)
+    assert run.rollouts() == [{"step": 1, "id": "a/0", "completions": [{"text": "ü\n", "reward": None}]}]
+
+
+def test_torn_last_line_is_left_out(run):
+    run.log_metrics(1, 0.0, {"loss": 1.0})
+    with (run.path / "metrics.jsonl").open("ab") as out:
+        out.write('{"step": 2, "text": "ü'.encode()[:-1])
+    assert [row["step"] for row in run.metrics()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [(None, "finished", ""), (RunStopped("asked to stop"), "stopped", "asked to stop"),
+     (ZeroDivisionError("x"), "failed", "ZeroDivisionError: x"),
+     (KeyboardInterrupt(), "stopped", "interrupted at once; steps after the last checkpoint are lost")],
+)  # fmt: skip
+def test_session_leaves_the_state(run, error, state, reason):
+    def work():
+        with run.session():
+            assert run.status().state == "running"
+            run.set_progress(7, 10)
+            print("a line")
+            if error is not None:
+                raise error
+
+    if error is None or isinstance(error, RunStopped):
+        work()
+    else:
+        with pytest.raises(type(error)):
+            work()
+    assert (run.status().state, run.status().reason) == (state, reason)
+    assert run.heartbeat()["step"] == 7 and run.heartbeat()["total"] == 10
+    assert "a line" in (run.path / "log.txt").read_text()
+
+
+def test_heartbeat_beats_while_the_process_works(run, monkeypatch):
+    monkeypatch.setattr(run_folder, "HEARTBEAT_SECONDS", 0.02)
+    with run.session():
+        first = _wait_for(run.heartbeat)["time"]
+        assert _wait_for(lambda: run.heartbeat().get("time", 0) > first)
+
+
+def _wait_for(condition):
+    deadline = time.time() + 10
+    while time.time() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def test_dead_trainer_is_reported_as_crashed(run):
+    with run.session():
+        run.set_progress(4, 9)
+    run._set_status("running", "")
+    assert run.status().state == "running"
+    _pretend_dead(run)
+    assert run.status().state == "crashed"
+    assert "after step 4" in run.status().reason
+
+
+def test_another_process_with_the_same_pid_is_not_the_trainer(run):
+    run._write_json("run.json", {**run.info, "process_started": run.info["process_started"] - 100})
+    assert not run.is_alive()
+
+
+def test_stop_file_asks_for_a_stop(run):
+    assert run.stop_reason() is None
+    RunFolder.open(run.path).request_stop()
+    assert run.stop_reason() == "asked to stop"
+
+
+def test_first_interrupt_asks_for_a_stop_and_the_second_stops(run):
+    with pytest.raises(KeyboardInterrupt), run.session():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert run.stop_reason() == "interrupted from the keyboard"
+        os.kill(os.getpid(), signal.SIGINT)
+    assert run.status().state == "stopped"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _checkpoint(run, step, *, is_marked=True):
+    folder = run.checkpoints_path / f"checkpoint-{step}"
+    folder.mkdir()
+    (folder / "weights.bin").write_bytes(b"x" * 100)
+    if is_marked:
+        run.mark_checkpoint(folder)
+    return folder
+
+
+def test_last_checkpoint_passes_over_the_incomplete_and_the_truncated(run):
+    assert run.last_checkpoint() is None
+    whole, truncated, _ = _checkpoint(run, 2), _checkpoint(run, 10), _checkpoint(run, 12, is_marked=False)
+    (truncated / "weights.bin").write_bytes(b"x" * 50)
+    assert run.last_checkpoint() == whole
+
+
+def test_prune_keeps_the_newest_whole_checkpoints(run):
+    for step in (2, 4, 10):
+        _checkpoint(run, step)
+    run.prune_checkpoints(2)
+    assert sorted(path.name for path in run.checkpoints_path.iterdir()) == ["checkpoint-10", "checkpoint-4"]
+
+
+def test_resume_cuts_everything_after_the_checkpoint(run):
+    for step in range(1, 6):
+        run.log_metrics(step, 0.0, {"loss": step})
+        run.log_rollouts([{"step": step}])
+    _checkpoint(run, 3)
+    _checkpoint(run, 5, is_marked=False)
+    run.request_stop()
+    _pretend_dead(run)
+    resumed = RunFolder.resume(run.path, command=["tracer1"])
+    assert [row["step"] for row in resumed.metrics()] == [1, 2, 3]
+    assert [row["step"] for row in resumed.rollouts()] == [1, 2, 3]
+    assert [path.name for path in resumed.checkpoints_path.iterdir()] == ["checkpoint-3"]
+    assert resumed.stop_reason() is None
+    assert resumed.info["resumes"][0]["step"] == 3 and resumed.is_alive()
+
+
+def test_running_run_is_not_resumed_by_another_process(run):
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        import psutil
+
+        started = psutil.Process(other.pid).create_time()
+        run._write_json("run.json", {**run.info, "pid": other.pid, "process_started": started})
+        with pytest.raises(InputError, match="still running"):
+            RunFolder.resume(run.path, command=[])
+        other.kill()
+
+
+def test_json_files_are_replaced_whole(run):
+    run._write_json("status.json", {"state": "running"})
+    assert [path.name for path in run.path.iterdir() if "partial" in path.name] == []
+    assert json.loads((run.path / "status.json").read_text()) == {"state": "running"}

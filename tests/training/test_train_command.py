@@ -1,0 +1,127 @@
+"""`tracer1 train` as a person calls it: bad input in one sentence, and a whole pipeline in miniature."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from tests.training.grpo_helpers import DATA, FORECAST, TINY, tiny_checkpoint
+from training import cli, pipeline, presets
+from training.checkpoint import load_model_and_processor, read_planner_settings
+from training.config import GrpoConfig, OptimConfig, SftConfig, Stage1Config, Stage2Config
+from training.run_folder import RunFolder
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["stage1"], "'model' is missing"),
+        (["stage1", "--set", "model=nowhere"], "'nowhere' does not exist"),
+        (["stage2", "--set", "model=nowhere", "--set", "optim.num_stepz=1"], "did you mean optim.num_steps"),
+        (["sft", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["sft", "--set", "data.path=nowhere.jsonl"], "nowhere.jsonl"),
+        (["sft", "--resume", "nowhere"], "not a run folder"),
+        (["sft", "--resume", "nowhere", "--set", "a=1"], "--set does not go with --resume"),
+        (["pipeline"], "--preset is missing"),
+        (["pipeline", "--preset", "huge"], "choose one of tiny, smoke"),
+        (["pipeline", "--resume", "nowhere"], "not a pipeline folder"),
+        (["pipeline", "--resume", "nowhere", "--seed", "0"], "--seed does not go with --resume"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_makes_no_folder(argv, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", *argv]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_tool_agent_is_told_before_training(tmp_path, capsys):
+    argv = ["train", "stage2", "--set", f"model={tiny_checkpoint()}", "--set", "tool_agent=x", "--out", str(tmp_path / "r")]
+    assert cli.main(argv) == 2
+    assert "tool agent 'x' is unknown" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_used_folder_is_told(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    for argv in (["stage1", "--set", f"model={tiny_checkpoint()}"], ["pipeline", "--preset", "smoke"]):
+        assert cli.main(["train", *argv, "--out", str(tmp_path)]) == 2
+        assert "already used" in capsys.readouterr().err
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from training import cli\n"
+        "try: cli.main(['train', 'stage1', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'trl', 'transformers'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--resume" in done.stdout
+
+
+def _miniature(seed):
+    optim = OptimConfig(num_steps=1, batch_size=2, learning_rate=1e-4, num_threads=1, seed=seed)
+    grpo = GrpoConfig(group_size=2, max_completion_tokens=8)
+    before = presets.FROM_STAGE_BEFORE
+    return presets.PipelineConfig(
+        sft=SftConfig(tiny=TINY, data=DATA, forecast=FORECAST, optim=optim, eval_samples=0),
+        stage1=Stage1Config(model=before, data=DATA, grpo=grpo, optim=dataclasses.replace(optim, num_steps=2)),
+        stage2=Stage2Config(model=before, data=DATA, grpo=grpo, optim=optim),
+    )
+
+
+def test_pipeline_stops_resumes_skips_finished_stages_and_exports_the_planner(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(presets.PRESETS, "smoke", _miniature)
+    out = tmp_path / "pipeline"
+    original = RunFolder.create.__func__
+
+    def create_and_ask_stage1_to_stop(cls, path, **kwargs):
+        run = original(cls, path, **kwargs)
+        if kwargs["stage"] == "stage1":
+            run.request_stop()
+        return run
+
+    monkeypatch.setattr(RunFolder, "create", classmethod(create_and_ask_stage1_to_stop))
+    assert cli.main(["train", "pipeline", "--preset", "smoke", "--seed", "5", "--out", str(out)]) == 0
+    assert "stopped (asked to stop)" in capsys.readouterr().out
+    sft, stage1 = RunFolder.open(out / "1_sft"), RunFolder.open(out / "2_stage1")
+    assert (sft.status().state, stage1.status().state) == ("finished", "stopped")
+    assert stage1.config["model"] == str(out / "1_sft" / "final") and stage1.info["seed"] == 5
+    assert not (out / "3_stage2").exists()
+    finished_at = sft.status().time
+
+    assert cli.main(["train", "pipeline", "--resume", str(out)]) == 0
+    assert f"finished: {out / 'planner'}" in capsys.readouterr().out
+    assert sft.status().time == finished_at
+    assert [row["step"] for row in stage1.metrics()] == [1, 2]
+    assert RunFolder.open(out / "3_stage2").status().state == "finished"
+    assert read_planner_settings(out / "planner") == FORECAST
+    model, _ = load_model_and_processor(out / "planner", device="cpu")
+    result, _ = load_model_and_processor(out / "3_stage2" / "final", device="cpu")
+    for mine, theirs in zip(model.parameters(), result.parameters(), strict=True):
+        assert mine.isclose(theirs, rtol=0.01, atol=1e-6).all()
+    weights = sum(file.stat().st_size for file in (out / "planner").glob("*.safetensors"))
+    assert weights < 2.5 * sum(p.numel() for p in model.parameters())
+
+
+def test_run_of_another_stage_is_not_resumed(tmp_path, capsys):
+    config = SftConfig()
+    RunFolder.create(tmp_path / "run", stage="sft", config=config, command=[], seed=0)
+    assert cli.main(["train", "stage1", "--resume", str(tmp_path / "run")]) == 2
+    assert "is of stage sft, not stage1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(presets.PRESETS))
+def test_presets_are_valid_and_seeded(name):
+    stages = presets.get_preset(name, 7)
+    assert {getattr(stages, stage).optim.seed for stage in pipeline.PIPELINE_FOLDERS} == {7}
+    assert stages.sft.forecast.prompt_style == "compact"
+
+
+@pytest.mark.slow
+def test_smoke_preset_runs(tmp_path):
+    assert cli.main(["train", "pipeline", "--preset", "smoke", "--out", str(tmp_path / "p")]) == 0
+    assert sum(f.stat().st_size for f in (tmp_path / "p" / "planner").rglob("*") if f.is_file()) < 20e6

@@ -1,0 +1,134 @@
+"""The running app, a browser, and a planner that knows the way, for the workbench's tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import PIL.Image
+import pytest
+
+from executors.actions import Action
+from executors.geometry import ImageSize, PointNorm
+from executors.simulator import make_task, record_episode
+from executors.trajectory import Observation, Step, Trajectory, write_trajectories
+from tests.support import require_program
+from training.planner import ReplayPlanner
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE, SPLIT = "alarm_on", "train"
+
+
+def oracle_trajectories(*seeds: int) -> list[Trajectory]:
+    """The oracle's way through the tasks that these tests use."""
+    return [record_episode(make_task(TEMPLATE, SPLIT, seed)) for seed in seeds]
+
+
+@pytest.fixture(scope="session")
+def oracle_planner() -> ReplayPlanner:
+    """Forecasts what the oracle did on the tasks of seeds 0 to 2."""
+    return ReplayPlanner.of_trajectories(oracle_trajectories(0, 1, 2))
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Trajectory:
+    """A recording with desktop screenshots of an odd size and without element trees."""
+    steps = []
+    for number, x in enumerate((0.25, 0.5, 0.75)):
+        image = PIL.Image.new("RGB", (1276, 718), (40 * number, 90, 120))
+        seen = Observation(image_size=ImageSize(1276, 718), image=image, summary=f"Screen {number}")
+        steps.append(Step(observation=seen, action=Action(type="click", point=PointNorm(x, 0.5)), instruction=f"tap {x}"))
+    return Trajectory(
+        id="desk", goal="Look at <b>three</b> screens.", steps=tuple(steps), source="made for tests", platform="desktop"
+    )
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory, recorded: Trajectory) -> Path:
+    """A data folder with the oracle's recordings and the desktop recording."""
+    folder = tmp_path_factory.mktemp("data")
+    write_trajectories(folder / "oracle.jsonl", oracle_trajectories(0, 1, 2))
+    write_trajectories(folder / "desk.jsonl", [recorded])
+    return folder
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_app(*args: str) -> tuple[subprocess.Popen, str, float]:
+    """The app in a process of its own, its address, and the seconds until it answered."""
+    port = free_port()
+    command = [sys.executable, "app.py", "--port", str(port), *args]
+    started = time.monotonic()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    url = f"http://localhost:{port}"
+    while time.monotonic() - started < 120:
+        if process.poll() is not None:
+            pytest.fail(f"the app ended: {process.stdout.read()}")
+        try:
+            if httpx.get(url, timeout=5).status_code == 200:
+                return process, url, time.monotonic() - started
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    process.kill()
+    pytest.fail("the app did not answer within 120 s")
+
+
+@pytest.fixture(scope="session")
+def server(data_root: Path) -> Iterator[str]:
+    """The address of a running app whose planner knows the tests' tasks."""
+    process, url, _ = start_app("--planner", f"replay:{data_root / 'oracle.jsonl'}", "--data", str(data_root))
+    yield url
+    process.terminate()
+    process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """The system's Chromium."""
+    path = require_program("chromium", "chromium-browser", "google-chrome")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser) -> Iterator[object]:
+    """Opens pages; at the end the test fails on console errors and on requests that leave the machine."""
+    problems: list[str] = []
+    contexts = []
+
+    def open_page(url: str, **options: object):
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+        page.on("request", lambda request: problems.append(f"left: {request.url}") if _leaves(request.url) else None)
+        page.goto(url)
+        return page
+
+    yield SimpleNamespace(open=open_page, problems=problems)
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def _leaves(url: str) -> bool:
+    return not url.startswith(("http://localhost:", "data:", "blob:"))
+
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

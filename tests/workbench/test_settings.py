@@ -1,0 +1,69 @@
+"""Command line, Space environment and port of the app."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from executors.errors import MissingFileError, OutputError
+from tests.workbench.conftest import free_port
+from workbench.settings import check_port, parse_settings
+
+
+def test_defaults_are_loopback_and_the_shipped_planner() -> None:
+    settings = parse_settings([], env={})
+    assert (settings.host, settings.port, settings.is_space) == ("127.0.0.1", 7860, False)
+    assert settings.url == "http://localhost:7860"
+    assert settings.planner.endswith("assets/tiny_planner")
+
+
+def test_a_space_is_bound_to_all_interfaces_and_knows_its_name() -> None:
+    settings = parse_settings([], env={"SPACE_ID": "me/demo", "SPACE_HOST": "me-demo.hf.space"})
+    assert (settings.host, settings.is_space) == ("0.0.0.0", True)
+    assert settings.rules.admits("me-demo.hf.space")
+    assert settings.rules.may_be_framed
+    assert not settings.rules.admits("evil.example")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "7860.0", ""])
+def test_a_port_that_is_none_is_a_usage_error(port: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_settings([f"--port={port}"], env={})
+    assert ended.value.code == 2
+    assert "give a whole number 1..65535" in capsys.readouterr().err
+
+
+def test_a_data_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="--data .*nowhere"):
+        parse_settings(["--data", str(tmp_path / "nowhere")], env={})
+
+
+def test_a_free_port_passes_and_a_busy_one_is_named_with_the_next_step() -> None:
+    port = free_port()
+    check_port("127.0.0.1", port)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(OutputError, match=rf"port {port} .* already in use: .*--port {port + 1}"):
+            check_port("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(OutputError, match="choose an address of this machine"):
+        check_port("192.0.2.1", free_port())
+
+
+def test_the_app_on_a_busy_port_says_so_in_one_sentence_and_exits_with_2(run_python) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_python("app.py", "--port", str(port))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.strip().splitlines() == [
+        f"app.py: port {port} on 127.0.0.1 is already in use: stop the program that uses it or choose another with "
+        f"--port, for example --port {port + 1}"
+    ]

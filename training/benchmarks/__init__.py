@@ -1,0 +1,1 @@
+"""Named benchmark protocols: pure scoring, runners and statistics."""

@@ -1,0 +1,183 @@
+"""Checkpoints: a Qwen3-VL model with its processor, and the planner settings stored beside them.
+
+A checkpoint is what `save_pretrained` writes (config, safetensors, tokenizer, image processor, chat template) plus
+`tracer1.json`, which says how the planner was trained to be asked. torch is imported when a model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from executors.errors import CheckpointError, InputError, MissingFileError, OutputError
+from training.config import ForecastConfig, from_dict, to_dict
+
+SETTINGS_FILE = "tracer1.json"
+SCHEMA_VERSION = 1
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: Any = None) -> tuple[Any, Any]:
+    """The vision-language model in evaluation mode and its processor, which pads on the left.
+
+    A folder is read without any request to the hub; code that comes with a checkpoint is never run.
+
+    Args:
+        path: a checkpoint folder, or a hub id such as "Qwen/Qwen3-VL-8B-Thinking".
+        dtype: a torch dtype or its name; "auto" keeps the checkpoint's own.
+        device: a torch device or its name; None takes the GPU when there is one.
+
+    Raises:
+        MissingFileError: neither a folder nor a hub id that can be found or reached.
+        CheckpointError: a file of the checkpoint is missing, damaged or of another kind of model.
+    """
+    source, is_local = resolve_checkpoint(path)
+    if is_local:
+        _check_folder(Path(source))
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    options = {"local_files_only": is_local, "trust_remote_code": False}
+    # Damaged files surface as nearly any exception type (the tokenizers library raises bare Exception), so these two
+    # loads are one boundary: whatever they raise becomes one sentence.
+    try:
+        processor = AutoProcessor.from_pretrained(source, **options)
+    except Exception as error:
+        raise _load_error(source, is_local, "processor", error) from error
+    tokenizer = getattr(processor, "tokenizer", None)
+    if tokenizer is None or getattr(processor, "image_processor", None) is None:
+        raise CheckpointError(
+            f"checkpoint {source} has no processor for text and images: copy the tokenizer and preprocessor files of "
+            "its base model into the folder"
+        )
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            source, dtype=dtype, output_loading_info=True, **options
+        )
+    except Exception as error:
+        raise _load_error(source, is_local, "model", error) from error
+    missing = sorted(info.get("missing_keys") or ())
+    if missing:
+        raise CheckpointError(
+            f"checkpoint {source} lacks {len(missing)} weights, first {missing[0]!r}: save or download it again"
+        )
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval(), processor
+
+
+def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:
+    """(folder or hub id, whether it is a folder here); nothing is loaded and nothing is requested.
+
+    A name such as "runs/first" is taken for a folder when "runs" exists here, else for a hub id.
+
+    Raises:
+        MissingFileError: the folder does not exist and the name cannot be a hub id.
+
+    >>> resolve_checkpoint("Qwen/Qwen3-VL-8B-Thinking")
+    ('Qwen/Qwen3-VL-8B-Thinking', False)
+    """
+    text = str(path).strip()
+    if "\0" in text or len(text) > 4096:
+        raise MissingFileError("the checkpoint path holds a null byte or is too long: give a folder or a hub id")
+    folder = Path(text).expanduser()
+    try:
+        if text and folder.is_dir():
+            return str(folder), True
+        is_file = bool(text) and folder.exists()
+    except OSError as error:
+        raise MissingFileError(f"cannot read checkpoint {text!r} ({error.strerror}): check the path") from None
+    if is_file:
+        raise MissingFileError(f"checkpoint {text!r} is a file: give the folder that holds config.json")
+    if not _HUB_ID.fullmatch(text) or folder.parent.is_dir():
+        raise MissingFileError(
+            f"checkpoint {text!r} does not exist: give a folder with config.json, or a hub id such as "
+            "Qwen/Qwen3-VL-8B-Thinking"
+        )
+    return text, False
+
+
+def _check_folder(folder: Path) -> None:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise CheckpointError(f"checkpoint {folder} has no config.json: give the folder that save_pretrained wrote")
+    for file in sorted(folder.glob("*.json")):
+        try:
+            json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"checkpoint file {file} is not JSON ({_one_line(error)}): save or download the checkpoint again"
+            ) from None
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+        raise CheckpointError(f"checkpoint {folder} holds no weights (*.safetensors): save or download it again")
+
+
+def _load_error(source: str, is_local: bool, part: str, error: Exception) -> Exception:
+    if is_local:
+        return CheckpointError(
+            f"checkpoint {source} cannot be loaded, its {part} failed ({_one_line(error)}): save or download it again, "
+            "and check that it is a Qwen3-VL"
+        )
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and len(chain) < 20:
+        chain.append(cause)
+    names = {type(e).__name__ for e in chain}
+    if names & {"RepositoryNotFoundError", "GatedRepoError", "RevisionNotFoundError"}:
+        return MissingFileError(
+            f"checkpoint {source!r} is neither a folder here nor a model you may read on the hub: check the name, or "
+            "log in with `hf auth login`"
+        )
+    if isinstance(error, OSError) or names & {"ConnectError", "ConnectTimeout", "LocalEntryNotFoundError"}:
+        return MissingFileError(
+            f"checkpoint {source!r} is not a folder here and cannot be fetched from the hub ({_one_line(error)}): "
+            "connect to the network, or give a local folder"
+        )
+    return CheckpointError(f"checkpoint {source!r} cannot be loaded, its {part} failed ({_one_line(error)})")
+
+
+def _one_line(error: Exception, limit: int = 200) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def read_planner_settings(folder: str | Path) -> ForecastConfig | None:
+    """How the checkpoint's planner is to be asked; None when the folder does not say (or the path is a hub id).
+
+    Raises:
+        CheckpointError: the file is there but damaged, or of another schema version.
+    """
+    file = Path(folder).expanduser() / SETTINGS_FILE
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"planner settings {file} cannot be read ({_one_line(error)}): mend the file") from None
+    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+        found = record.get("schema_version") if isinstance(record, dict) else record
+        raise CheckpointError(f"planner settings {file}: field 'schema_version': {found!r} is not {SCHEMA_VERSION}")
+    try:
+        return from_dict(ForecastConfig, record.get("forecast"), "forecast.")
+    except InputError as error:
+        raise CheckpointError(f"planner settings {file}: {error}") from None
+
+
+def save_planner_settings(folder: str | Path, config: ForecastConfig) -> None:
+    """Writes the settings into the checkpoint folder as `tracer1.json`.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    file = Path(folder).expanduser() / SETTINGS_FILE
+    text = json.dumps({"schema_version": SCHEMA_VERSION, "forecast": to_dict(config)}, indent=2) + "\n"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {file} ({error.strerror or error}): choose another folder") from None

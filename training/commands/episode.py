@@ -1,0 +1,131 @@
+"""`tracer1 episode`: one task in the embedded world, step by step on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from executors.errors import InputError
+
+if TYPE_CHECKING:
+    from executors.simulator import Task
+    from training.episode_record import EpisodeRecord, StepRecord
+    from training.plan_act import Episode
+
+HELP = "run one task with a planner and show every forecast"
+DEFAULT_PLANNER = Path(__file__).resolve().parent.parent.parent / "assets" / "tiny_planner"
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """An argparse type: a whole number of at least `least`."""
+
+    def convert(text: str) -> int:
+        if not text.strip().lstrip("+-").isdecimal() or len(text) > 18 or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return int(text)
+
+    return convert
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--env", choices=("simulator",), default="simulator", help="the world (default: %(default)s)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--task", metavar="NAME", help="task template (default: one drawn by the seed)")
+    what.add_argument("--goal", metavar="TEXT", help="a goal in your own words; nobody can judge its success")
+    parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
+                        help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny planner)")
+    parser.add_argument("--split", default="test", help="split of the task (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the task (default: %(default)s)")
+    parser.add_argument("--max-steps", type=whole_number(1), default=30, metavar="N",
+                        help="steps before giving up (default: %(default)s)")
+    parser.add_argument("--reactive", action="store_true", help="ask for one step at a time")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="keep the episode with all its forecasts as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the episode; 0 when it ran, whether or not the goal was reached."""
+    from executors.simulator import SimulatorExecutor
+    from training.episode_record import save_episode
+    from training.plan_act import Episode
+    from training.planner import load_planner
+
+    task = choose_task(args.task, args.split, args.seed)
+    if args.goal is not None and not args.goal.strip():
+        raise InputError("--goal is empty: say what is to be done")
+    planner = load_planner(args.planner)
+    device = SimulatorExecutor(task)
+    meta = {"template": task.template.name, "level": task.level, "task_seed": task.seed, "split": task.split}
+    episode = Episode(
+        device, planner, goal=args.goal, max_steps=args.max_steps, reactive=args.reactive, meta=meta
+    )
+    try:
+        episode.start()
+        print(f"Goal: {episode.goal}\n      ({task.id}, {task.form}, level {task.level}; planner {planner.name})")
+        record = episode.run(on_forecast=_show_forecast, on_step=lambda _, step: _show_result(step))
+    except KeyboardInterrupt:
+        episode.stop()
+        record = episode.record()
+    finally:
+        device.close()
+    print(ending(record))
+    if args.out is not None:
+        save_episode(args.out, record)
+        print(f"kept in {args.out}", file=sys.stderr)
+    return 0
+
+
+def choose_task(name: str | None, split: str, seed: int) -> Task:
+    """The task of a template and seed, or one that the seed draws from the split.
+
+    Raises:
+        InputError: an unknown split or template.
+    """
+    from executors.simulator import make_task, sample_tasks
+
+    return make_task(name, split, seed) if name else sample_tasks(split, 1, seed)[0]
+
+
+def _show_forecast(episode: Episode) -> None:
+    from executors.actions import format_call
+
+    forecast = episode.forecast
+    print(f"\nStep {len(episode.steps) + 1}  [{episode.observation.summary}]")
+    if forecast.thought:
+        print(f"  thought  {shorten(forecast.thought)}")
+    for number, step in enumerate(forecast.steps, start=1):
+        mark = ">" if number == 1 else " "
+        print(f"  {mark} {number}. {shorten(format_call(step.action))} | {shorten(step.instruction)}", flush=True)
+    if not forecast.ok:
+        print(f"  broken   {shorten(forecast.reason)}")
+
+
+def _show_result(step: StepRecord) -> None:
+    from executors.actions import format_call
+
+    if step.error is not None:
+        print(f"  error    {shorten(step.error, 200)}", flush=True)
+        return
+    said = f" ({step.message})" if step.message else ""
+    print(f"  did      {shorten(format_call(step.action))}{said}", flush=True)
+
+
+def shorten(text: str, limit: int = 100) -> str:
+    """The text on one line, cut with an ellipsis; control characters become spaces.
+
+    >>> shorten("one  two", 5)
+    'one …'
+    """
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def ending(record: EpisodeRecord) -> str:
+    """One line on how the episode ended."""
+    judged = {True: "success", False: "no success", None: "success unknown"}[record.success]
+    count = len(record.steps)
+    errors = f", {record.num_errors} errors" if record.num_errors else ""
+    return f"\nEnded: {record.stop_reason}, {judged}, {count} step{'' if count == 1 else 's'}{errors}"

@@ -1,0 +1,1 @@
+"""One importer per data set, each yielding `executors.trajectory.Trajectory`."""

@@ -1,0 +1,179 @@
+"""Running one stage in its run folder, and the pipeline of all three.
+
+A pipeline folder holds `pipeline.json` (preset, seed), the run folders `1_sft`, `2_stage1` and `3_stage2`, and at the
+end `planner/`, the result in bfloat16. A stage that is finished is never run again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
+from executors.tool_agents import get_tool_agent
+from training.checkpoint import read_planner_settings, resolve_checkpoint, save_planner_settings
+from training.config import STAGES, from_dict
+from training.presets import get_preset
+from training.run_folder import RunFolder, RunStatus
+
+PIPELINE_FOLDERS = {"sft": "1_sft", "stage1": "2_stage1", "stage2": "3_stage2"}
+_RUNNERS = {
+    "sft": ("training.sft", "run_sft"),
+    "stage1": ("training.stages", "run_stage1"),
+    "stage2": ("training.stages", "run_stage2"),
+}
+_SCHEMA_VERSION = 1
+
+
+def check_inputs(stage: str, config: Any) -> None:
+    """Raises the errors that a stage's settings would raise later, before a run folder is made.
+
+    Raises:
+        MissingFileError: the start checkpoint or the trajectory file does not exist.
+        InputError: the tool agent is unknown.
+        CheckpointError: the start checkpoint's planner settings are damaged.
+    """
+    if stage != "sft" or config.model:
+        source, is_local = resolve_checkpoint(config.model)
+        if is_local:
+            read_planner_settings(source)
+    if config.data.path and not Path(config.data.path).is_file():
+        raise MissingFileError(f"config field 'data.path': {config.data.path} does not exist: check the path")
+    if stage == "stage2":
+        get_tool_agent(config.tool_agent)
+
+
+def start_stage(stage: str, config: Any, path: Path, command: Sequence[str]) -> RunStatus:
+    """Makes a run folder, trains in it, and returns its last state: "finished" or "stopped".
+
+    Args:
+        stage: a key of `STAGES`.
+        config: the stage's config.
+        path: the run folder to make.
+        command: the command line, for the record.
+
+    Raises:
+        WorkbenchError: settings, checkpoint or folder cannot be used.
+    """
+    check_inputs(stage, config)
+    run = RunFolder.create(path, stage=stage, config=config, command=command, seed=config.optim.seed)
+    return _run(stage, config, run, resume=False)
+
+
+def resume_stage(path: Path, command: Sequence[str], stage: str | None = None) -> RunStatus:
+    """Goes on with a run from its last whole checkpoint, under its own config; see `start_stage`.
+
+    A finished run is left as it is. A `stage` other than the run's own raises InputError.
+    """
+    run = RunFolder.open(path)
+    stage, asked = run.stage, stage
+    if stage not in STAGES:
+        raise InputError(f"{path}/run.json field 'stage': {stage!r} is not one of {', '.join(STAGES)}")
+    if asked not in (None, stage):
+        raise InputError(f"run {path} is of stage {stage}, not {asked}: write `tracer1 train {stage} --resume {path}`")
+    if run.status().state == "finished":
+        return run.status()
+    config = from_dict(STAGES[stage], run.config)
+    check_inputs(stage, config)
+    return _run(stage, config, RunFolder.resume(path, command=command), resume=True)
+
+
+def _run(stage: str, config: Any, run: RunFolder, *, resume: bool) -> RunStatus:
+    module, name = _RUNNERS[stage]
+    with run.session():
+        print(f"{stage}: {config.optim.num_steps} steps in {run.path}", flush=True)
+        getattr(importlib.import_module(module), name)(config, run, resume)
+    return run.status()
+
+
+def start_pipeline(preset: str, seed: int, path: Path, command: Sequence[str]) -> RunStatus:
+    """Makes a pipeline folder and runs its stages; the state is that of the last stage that ran.
+
+    Raises:
+        InputError: the preset is unknown.
+        OutputError: the folder is in use or cannot be written.
+    """
+    get_preset(preset, seed)
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputError(f"folder {path} is already used: choose another --out, or go on with --resume {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        record = {"schema_version": _SCHEMA_VERSION, "preset": preset, "seed": seed}
+        (path / "pipeline.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    except OSError as error:
+        if isinstance(error, WorkbenchError):
+            raise
+        raise OutputError(f"cannot write {path} ({error.strerror}): choose a folder you may write") from None
+    return resume_pipeline(path, command)
+
+
+def resume_pipeline(path: Path, command: Sequence[str]) -> RunStatus:
+    """Runs the stages of a pipeline folder that are not finished, then writes `planner/`; see `start_pipeline`.
+
+    Raises:
+        MissingFileError: this is no pipeline folder.
+        InputError: pipeline.json is damaged.
+    """
+    preset, seed = _read_pipeline(path)
+    stages = get_preset(preset, seed)
+    status = RunStatus(state="finished")
+    before: Path | None = None
+    for stage, folder in PIPELINE_FOLDERS.items():
+        config = getattr(stages, stage)
+        if before is not None:
+            config = replace(config, model=str(before))
+        run_path = path / folder
+        if (run_path / "run.json").is_file():
+            status = resume_stage(run_path, command)
+        else:
+            status = start_stage(stage, config, run_path, command)
+        if status.state != "finished":
+            return status
+        before = run_path / "final"
+    export_planner(before, path / "planner")
+    return status
+
+
+def _read_pipeline(path: Path) -> tuple[str, int]:
+    file = path / "pipeline.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        version, preset, seed = record["schema_version"], record["preset"], record["seed"]
+    except OSError:
+        raise MissingFileError(f"{path} is not a pipeline folder (no pipeline.json): give the folder of --out") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{file} is damaged: start the pipeline again with another --out") from None
+    if version != _SCHEMA_VERSION or not isinstance(preset, str) or not isinstance(seed, int):
+        raise InputError(f"{file} was not written by this version: start the pipeline again with another --out")
+    return preset, seed
+
+
+def export_planner(checkpoint: Path, folder: Path) -> int:
+    """Copies a checkpoint with its weights in bfloat16 and its planner settings; returns the size in bytes.
+
+    Args:
+        checkpoint: the `final` folder of a run.
+        folder: is replaced when it exists.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    import shutil
+
+    from training.checkpoint import load_model_and_processor
+    from training.tiny import save_checkpoint
+
+    model, processor = load_model_and_processor(checkpoint, device="cpu")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_checkpoint(partial, model, processor, dtype="bfloat16")
+    settings = read_planner_settings(checkpoint)
+    if settings is not None:
+        save_planner_settings(partial, settings)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,475 @@
+"""Who makes the forecast: a checkpoint in this process, an OpenAI-compatible server, or a recording.
+
+Every planner answers a batch of requests at once. What a model wrote is data, however broken (training.forecast); a
+model or server that gives no reply at all is an ExecutorError at "plan".
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from executors.actions import Space
+from executors.errors import ExecutorError, InputError
+from executors.trajectory import Observation, Trajectory, read_trajectories
+from training.checkpoint import load_model_and_processor, read_planner_settings
+from training.config import ForecastConfig
+from training.forecast import Forecast, ForecastStep, format_reply, parse_forecast
+from training.prompts import HistoryItem, build_messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRequest:
+    """One question to a planner: the goal, all past steps, and what is seen now.
+
+    `horizon` is T for this request when not the planner's own (1 asks for one step, a reactive planner).
+    """
+
+    goal: str
+    history: tuple[HistoryItem, ...]
+    observation: Observation
+    spaces: frozenset[Space]
+    horizon: int | None = None
+
+
+class Planner(Protocol):
+    """Forecasts T steps from each state it is shown."""
+
+    name: str
+    config: ForecastConfig
+
+    def forecast(self, requests: Sequence[PlanRequest]) -> list[Forecast]:
+        """One forecast per request, in order; raises ExecutorError("plan") when there is no reply to read."""
+        ...
+
+
+def forecast_each(planner: Planner, requests: Sequence[PlanRequest]) -> list[Forecast | ExecutorError]:
+    """Forecasts where each failure stands in its own place, so that one failed request costs no other its reply."""
+    own = getattr(planner, "forecast_each", None)
+    if own is not None:
+        return own(requests)
+    try:
+        return list(planner.forecast(requests))
+    except ExecutorError as error:
+        if len(requests) == 1:
+            return [error]
+    return [forecast_each(planner, [request])[0] for request in requests]
+
+
+def load_planner(spec: str) -> Planner:
+    """The planner of a specification: a checkpoint folder or hub id, "openai:MODEL@URL", or "replay:FILE".
+
+    Raises:
+        InputError: the specification or what it names is not allowed.
+        MissingFileError: the folder or file does not exist.
+        CheckpointError: the checkpoint is damaged.
+    """
+    spec = spec.strip()
+    if spec.startswith("openai:"):
+        model, at, rest = spec.removeprefix("openai:").partition("@http")
+        if not model or not at:
+            raise InputError(
+                f"planner {_without_password(spec)!r} is not openai:MODEL@URL: write for example "
+                "openai:Qwen/Qwen3-VL-8B-Thinking@http://localhost:8000/v1"
+            )
+        return OpenAIPlanner("http" + rest, model, os.environ.get("OPENAI_API_KEY"))
+    if spec.startswith("replay:"):
+        return ReplayPlanner.of_file(Path(spec.removeprefix("replay:")))
+    if not spec:
+        raise InputError("the planner is empty: give a checkpoint folder, a hub id, openai:MODEL@URL or replay:FILE")
+    return TransformersPlanner(spec)
+
+
+def _without_password(text: str) -> str:
+    head, at, tail = text.rpartition("@")
+    return f"{head.split('//')[0]}//…@{tail}" if at and "//" in head else text
+
+
+class TransformersPlanner:
+    """A Qwen3-VL checkpoint in this process; greedy unless a temperature is given.
+
+    The checkpoint's `tracer1.json` says how it is asked; without one it is asked in the full style. Requests are
+    sorted by image size, padded on the left and answered in micro-batches. Rows leave the batch when they end.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        config: ForecastConfig | None = None,
+        batch_size: int = 16,
+        temperature: float = 0.0,
+        seed: int = 0,
+        max_new_tokens: int | None = None,
+        dtype: Any = "auto",
+        device: Any = None,
+    ) -> None:
+        """Loads the checkpoint.
+
+        Args:
+            path: checkpoint folder or hub id.
+            config: how the planner is asked; None reads tracer1.json, else takes the defaults.
+            batch_size: requests in one forward pass, at least 1.
+            temperature: 0 is greedy; above 0 samples from the whole distribution.
+            seed: seed of sampling; a planner built anew with it repeats its replies.
+            max_new_tokens: longest reply; None sizes it from the horizon and whether the model thinks.
+            dtype: see `load_model_and_processor`.
+            device: see `load_model_and_processor`.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch size {batch_size} is not allowed: give at least 1")
+        if not temperature >= 0:
+            raise InputError(f"temperature {temperature} is not allowed: give 0 (greedy) or more")
+        own = read_planner_settings(path) if config is None else None
+        model, processor = load_model_and_processor(path, dtype=dtype, device=device)
+        self._set_up(model, processor, config or own or ForecastConfig(), str(path))
+        self.model = _fast_on_cpu(model, self._torch)
+        self.batch_size = batch_size
+        self.temperature = temperature
+        self.max_new_tokens = max_new_tokens
+        self._generator = self._torch.Generator(self.model.device).manual_seed(seed)
+
+    @classmethod
+    def of_model(
+        cls, model: Any, processor: Any, config: ForecastConfig, *, name: str = "model", batch_size: int = 16
+    ) -> TransformersPlanner:
+        """A greedy planner around a model that is already loaded; its weights and its mode (training or not) stay as they are."""
+        planner = cls.__new__(cls)
+        planner._set_up(model, processor, config, name)
+        planner.batch_size, planner.temperature, planner.max_new_tokens = batch_size, 0.0, None
+        planner._generator = planner._torch.Generator(model.device).manual_seed(0)
+        return planner
+
+    def _set_up(self, model: Any, processor: Any, config: ForecastConfig, name: str) -> None:
+        import torch
+
+        self._torch = torch
+        self.name, self.config = name, config
+        self.model, self.processor = model, processor
+        tokenizer = processor.tokenizer
+        self._eos = _eos_ids(model, tokenizer)
+        never = {getattr(model.config, f"{kind}_token_id", None) for kind in ("image", "video", "vision_start")}
+        self._never = sorted(i for i in never if i is not None)
+
+    def forecast(self, requests: Sequence[PlanRequest]) -> list[Forecast]:
+        """One forecast per request, in order."""
+        sizes = [request.observation.image_size for request in requests]
+        area = [0 if size is None else size.width_px * size.height_px for size in sizes]
+        order = sorted(range(len(requests)), key=lambda i: (area[i], i))
+        with_image = [i for i in order if sizes[i] is not None]
+        without = [i for i in order if sizes[i] is None]
+        forecasts: list[Forecast | None] = [None] * len(requests)
+        for kind in (with_image, without):
+            for start in range(0, len(kind), self.batch_size):
+                batch = kind[start : start + self.batch_size]
+                for i, forecast in zip(batch, self._forecast_batch([requests[i] for i in batch]), strict=True):
+                    forecasts[i] = forecast
+        return forecasts
+
+    def _forecast_batch(self, requests: Sequence[PlanRequest]) -> list[Forecast]:
+        prompts = [self._prompt(request) for request in requests]
+        images = [r.observation.load_image() for r in requests if r.observation.image_size is not None]
+        inputs = self.processor(text=prompts, images=images or None, padding=True, return_tensors="pt")
+        horizons = [request.horizon or self.config.horizon for request in requests]
+        is_thinking = prompts[0].rstrip().endswith("<think>")
+        limit = self.max_new_tokens or default_max_new_tokens(max(horizons), self.config.prompt_style, is_thinking)
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            replies = self._generate(inputs, limit)
+        except self._torch.OutOfMemoryError as error:
+            message = f"out of memory with {len(requests)} requests ({str(error)[:120]}): lower the batch size"
+            raise ExecutorError("plan", message) from None
+        finally:
+            self.model.train(was_training)
+        texts = self.processor.tokenizer.batch_decode(replies, skip_special_tokens=True)
+        if is_thinking:  # the chat template wrote the mark into the prompt, so the reply starts inside the thought
+            texts = [text if text.lstrip().startswith("<think>") else f"<think>\n{text}" for text in texts]
+        return [
+            parse_forecast(text, horizon=horizon, family=self.config.family, image=request.observation.image_size)
+            for text, horizon, request in zip(texts, horizons, requests, strict=True)
+        ]
+
+    def _prompt(self, request: PlanRequest) -> str:
+        messages = build_messages(
+            request.goal,
+            request.history,
+            request.observation,
+            self.config,
+            spaces=request.spaces,
+            horizon=request.horizon,
+        )
+        marks = self.processor.tokenizer.all_special_tokens
+        for message in messages:
+            for part in message["content"]:
+                if part["type"] == "text":
+                    part["text"] = _defuse(part["text"], marks)
+        return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def _generate(self, inputs: Mapping[str, Any], limit: int) -> list[list[int]]:
+        """Token ids of each reply, without the end token; at most `limit` each."""
+        torch = self._torch
+        with torch.inference_mode():
+            inputs = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
+            mask_BL = inputs["attention_mask"]
+            next_B1 = mask_BL.sum(-1, keepdim=True)  # the text position of the token to come
+            if "pixel_values" not in inputs:  # a model that has seen images before keeps their offsets: give our own
+                positions_BL = (mask_BL.cumsum(-1) - 1).clamp_min(0)
+                inputs["position_ids"] = positions_BL[None].expand(3, -1, -1)
+            out = self.model(**inputs, use_cache=True, logits_to_keep=1)
+            if "pixel_values" in inputs:
+                next_B1 = next_B1 + self.model.model.rope_deltas.to(next_B1.device).reshape(-1, 1)
+            replies: list[list[int]] = [[] for _ in range(len(mask_BL))]
+            rows = list(range(len(mask_BL)))
+            for _ in range(limit):
+                token_B1 = self._pick(out.logits[:, -1])
+                alive = []
+                for place, token in enumerate(token_B1[:, 0].tolist()):
+                    if token not in self._eos:
+                        replies[rows[place]].append(token)
+                        alive.append(place)
+                if not alive:
+                    break
+                cache = out.past_key_values
+                if len(alive) < len(rows):
+                    keep_B = torch.tensor(alive, device=mask_BL.device)
+                    cache.batch_select_indices(keep_B)
+                    token_B1, mask_BL, next_B1 = token_B1[keep_B], mask_BL[keep_B], next_B1[keep_B]
+                    rows = [rows[place] for place in alive]
+                mask_BL = torch.cat([mask_BL, mask_BL.new_ones(len(rows), 1)], dim=-1)
+                out = self.model(
+                    input_ids=token_B1,
+                    attention_mask=mask_BL,
+                    position_ids=next_B1[None].expand(3, -1, -1),
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                next_B1 = next_B1 + 1
+        return replies
+
+    def _pick(self, logits_BV: Any) -> Any:
+        """The next token of each row, [B, 1]; image tokens are never picked."""
+        torch = self._torch
+        logits_BV = logits_BV.float()
+        logits_BV[:, self._never] = -torch.inf
+        if self.temperature == 0:
+            return logits_BV.argmax(-1, keepdim=True)
+        probs_BV = torch.softmax(logits_BV / self.temperature, dim=-1)
+        return torch.multinomial(probs_BV, 1, generator=self._generator)
+
+
+def default_max_new_tokens(horizon: int, prompt_style: str, is_thinking: bool) -> int:
+    """Longest reply in tokens: room for T steps and the thought before them.
+
+    >>> default_max_new_tokens(6, "compact", is_thinking=True)
+    608
+    """
+    if prompt_style == "compact":  # a trained thought lists what is on the screen
+        return 320 + 48 * horizon
+    return (4096 if is_thinking else 512) + 96 * horizon
+
+
+def _fast_on_cpu(model: Any, torch: Any) -> Any:
+    """Half-precision weights of a small model in float32 on a CPU, which computes several times faster there."""
+    if model.device.type == "cpu" and model.dtype in (torch.bfloat16, torch.float16):
+        if sum(p.numel() for p in model.parameters()) < 1_000_000_000:
+            return model.float()
+    return model
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    given = getattr(model.generation_config, "eos_token_id", None)
+    ids = given if isinstance(given, (list, tuple)) else [given]
+    return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
+
+
+def _defuse(text: str, marks: Iterable[str]) -> str:
+    """The text with a tokenizer's special tokens broken up: a goal or a screen may hold them, never mean them."""
+    for mark in marks:
+        if mark in text:
+            text = text.replace(mark, mark[0] + " " + mark[1:])
+    return text
+
+
+class OpenAIPlanner:
+    """A model behind any OpenAI-compatible server, such as vLLM; requests go out concurrently."""
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: str | None = None,
+        *,
+        config: ForecastConfig | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+        max_tokens: int | None = None,
+        timeout_seconds: float = 300.0,
+        max_retries: int = 2,
+        num_workers: int = 16,
+    ) -> None:
+        """Prepares the client; nothing is sent yet.
+
+        Args:
+            base_url: the server's root, usually ending in /v1.
+            model: the model's name at the server.
+            api_key: None where the server wants none.
+            config: how the planner is asked; None takes the defaults.
+            temperature: 0 is greedy.
+            seed: sent with each request when sampling.
+            max_tokens: longest reply; None sizes it for a thinking model.
+            timeout_seconds: longest wait for one attempt.
+            max_retries: attempts after the first, on timeouts, 429 and 5xx.
+            num_workers: requests under way at once.
+        """
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(f"server address {_without_password(base_url)!r} is not http://HOST:PORT/v1 or https://…")
+        import openai
+
+        self.name = f"openai:{model}"
+        self.config = config or ForecastConfig()
+        self._model, self._temperature, self._seed, self._max_tokens = model, temperature, seed, max_tokens
+        self._num_workers = num_workers
+        self._client = openai.OpenAI(
+            base_url=base_url, api_key=api_key or "none", timeout=timeout_seconds, max_retries=max_retries
+        )
+
+    def forecast(self, requests: Sequence[PlanRequest]) -> list[Forecast]:
+        """One forecast per request, in order; the first failure is raised."""
+        results = self.forecast_each(requests)
+        for result in results:
+            if isinstance(result, ExecutorError):
+                raise result
+        return results
+
+    def forecast_each(self, requests: Sequence[PlanRequest]) -> list[Forecast | ExecutorError]:
+        """One forecast or failure per request, in order."""
+        if not requests:
+            return []
+        with ThreadPoolExecutor(min(self._num_workers, len(requests))) as pool:
+            return list(pool.map(self._forecast_one, requests))
+
+    def _forecast_one(self, request: PlanRequest) -> Forecast | ExecutorError:
+        import openai
+
+        horizon = request.horizon or self.config.horizon
+        options: dict[str, Any] = {"temperature": self._temperature}
+        if self._temperature > 0:
+            options["seed"] = self._seed
+        limit = self._max_tokens or default_max_new_tokens(horizon, self.config.prompt_style, is_thinking=True)
+        messages = self._messages(request)
+        try:
+            answer = self._client.chat.completions.create(
+                model=self._model, messages=messages, max_tokens=limit, **options
+            )
+            message = answer.choices[0].message
+            thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+            text = _join_reply(thought, message.content)
+        except openai.OpenAIError as error:
+            return ExecutorError("plan", f"server {self._client.base_url.host} failed ({_one_line(error)})")
+        except (ValueError, TypeError, AttributeError, IndexError) as error:
+            message = f"server {self._client.base_url.host} sent no chat completion ({_one_line(error)})"
+            return ExecutorError("plan", message)
+        return parse_forecast(text, horizon=horizon, family=self.config.family, image=request.observation.image_size)
+
+    def _messages(self, request: PlanRequest) -> list[dict[str, Any]]:
+        messages = build_messages(
+            request.goal,
+            request.history,
+            request.observation,
+            self.config,
+            spaces=request.spaces,
+            horizon=request.horizon,
+        )
+        for message in messages:
+            message["content"] = [
+                {"type": "image_url", "image_url": {"url": _data_url(request.observation)}}
+                if part["type"] == "image"
+                else part
+                for part in message["content"]
+            ]
+        return messages
+
+
+def _join_reply(thought: str | None, content: str | None) -> str:
+    """The reply as a thinking model writes it; a thought without content never ended."""
+    if not thought:
+        return content or ""
+    return f"<think>\n{thought}\n</think>\n{content}" if content else f"<think>\n{thought}"
+
+
+def _data_url(observation: Observation) -> str:
+    buffer = io.BytesIO()
+    observation.load_image().save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _one_line(error: Exception, limit: int = 200) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class ReplayPlanner:
+    """Repeats recorded forecasts: the n-th of a goal is the answer after n past steps.
+
+    A goal that was not recorded, or a state past the recording's end, gets a forecast without steps.
+    """
+
+    def __init__(
+        self, forecasts: Mapping[str, Sequence[Forecast]], *, config: ForecastConfig | None = None, name: str = "replay"
+    ) -> None:
+        """`forecasts` maps each goal to its forecasts in order."""
+        self.name = name
+        self.config = config or ForecastConfig()
+        self._forecasts = {goal: tuple(some) for goal, some in forecasts.items()}
+
+    @classmethod
+    def of_trajectories(
+        cls, trajectories: Iterable[Trajectory], *, config: ForecastConfig | None = None, name: str = "replay"
+    ) -> ReplayPlanner:
+        """A planner that forecasts, at every state, what the trajectory did next, with its points.
+
+        Of several trajectories of one goal the first is taken.
+        """
+        forecasts: dict[str, list[Forecast]] = {}
+        for trajectory in trajectories:
+            steps = [ForecastStep(action=s.action, instruction=s.instruction) for s in trajectory.steps]
+            own = [
+                Forecast(steps=tuple(steps[n:]), thought=s.thought, raw=format_reply(s.thought, steps[n:]))
+                for n, s in enumerate(trajectory.steps)
+            ]
+            forecasts.setdefault(trajectory.goal, own)
+        return cls(forecasts, config=config, name=name)
+
+    @classmethod
+    def of_file(cls, path: Path) -> ReplayPlanner:
+        """A planner of a trajectory file (JSON Lines); raises InputError or MissingFileError with file and line."""
+        planner = cls.of_trajectories(read_trajectories(path), name=f"replay:{path.name}")
+        if not planner._forecasts:
+            raise InputError(f"trajectory file {path} holds no trajectory: give another file")
+        return planner
+
+    def forecast(self, requests: Sequence[PlanRequest]) -> list[Forecast]:
+        """One recorded forecast per request, cut to its horizon."""
+        return [self._forecast_one(request) for request in requests]
+
+    def _forecast_one(self, request: PlanRequest) -> Forecast:
+        recorded = self._forecasts.get(request.goal, ())
+        state = len(request.history)
+        if state >= len(recorded):
+            reason = "this goal was not recorded" if not recorded else f"the recording ends after {len(recorded)} steps"
+            return Forecast(steps=(), reason=reason, kind="structural")
+        forecast = recorded[state]
+        steps = forecast.steps[: request.horizon or self.config.horizon]
+        return Forecast(
+            steps=steps, thought=forecast.thought, reason=forecast.reason, kind=forecast.kind, raw=forecast.raw
+        )

@@ -1,0 +1,94 @@
+"""Named pipelines: the settings of SFT, Stage 1 and Stage 2 that belong together.
+
+The planner of a preset is trained from nothing on the embedded world. Values are ours, chosen on two CPU cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from executors.errors import InputError
+from training.config import (
+    DataConfig,
+    ForecastConfig,
+    GrpoConfig,
+    OptimConfig,
+    SftConfig,
+    Stage1Config,
+    Stage2Config,
+    TinyModelConfig,
+)
+
+FROM_STAGE_BEFORE = "(the stage before)"
+"""Stands for the start checkpoint of Stage 1 and 2, which the pipeline fills in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PipelineConfig:
+    """The three stages in order; `model` of the later ones is filled in by the pipeline."""
+
+    sft: SftConfig
+    stage1: Stage1Config
+    stage2: Stage2Config
+
+
+def tiny(seed: int) -> PipelineConfig:
+    """The planner that ships with the project: 7 million parameters."""
+    data = DataConfig(num_episodes=2400, seed=seed)
+    rl_optim = OptimConfig(num_steps=150, batch_size=32, learning_rate=1e-5, save_every=25, seed=seed)
+    grpo = GrpoConfig(group_size=8, max_completion_tokens=192)
+    return PipelineConfig(
+        sft=SftConfig(
+            data=data,
+            forecast=ForecastConfig(prompt_style="compact"),
+            optim=OptimConfig(
+                num_steps=1100, batch_size=16, learning_rate=8e-4, warmup_ratio=0.04, schedule="cosine",
+                precision="bfloat16", save_every=100, seed=seed,
+            ),
+            text_warmup_steps=400,
+            text_warmup_batch_size=48,
+            eval_every=100,
+            eval_samples=32,
+        ),
+        stage1=Stage1Config(model=FROM_STAGE_BEFORE, data=replace(data, seed=seed + 1), grpo=grpo, optim=rl_optim),
+        stage2=Stage2Config(model=FROM_STAGE_BEFORE, data=replace(data, seed=seed + 2), grpo=grpo, optim=rl_optim),
+    )
+
+
+def smoke(seed: int) -> PipelineConfig:
+    """Every part once, in a minute or two; the planner learns next to nothing."""
+    data = DataConfig(num_episodes=24, seed=seed)
+    optim = OptimConfig(num_steps=4, batch_size=8, learning_rate=1e-5, save_every=2, seed=seed)
+    grpo = GrpoConfig(group_size=4, max_completion_tokens=48)
+    return PipelineConfig(
+        sft=SftConfig(
+            tiny=TinyModelConfig(
+                hidden_size=64, num_layers=2, num_heads=1, vision_hidden_size=64, vision_layers=2, vocab_size=600
+            ),
+            data=data,
+            forecast=ForecastConfig(prompt_style="compact", horizon=3, history_length=3),
+            optim=replace(optim, num_steps=30, learning_rate=3e-3, save_every=15),
+            text_warmup_steps=30,
+            text_warmup_batch_size=16,
+            text_warmup_learning_rate=3e-3,
+            eval_samples=8,
+            eval_every=30,
+        ),
+        stage1=Stage1Config(model=FROM_STAGE_BEFORE, data=data, grpo=grpo, optim=optim),
+        stage2=Stage2Config(model=FROM_STAGE_BEFORE, data=data, grpo=grpo, optim=optim),
+    )
+
+
+PRESETS: dict[str, Callable[[int], PipelineConfig]] = {"tiny": tiny, "smoke": smoke}
+
+
+def get_preset(name: str, seed: int = 0) -> PipelineConfig:
+    """The preset of this name with its seed.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if name not in PRESETS:
+        raise InputError(f"preset {name!r} is unknown: choose one of {', '.join(PRESETS)}")
+    return PRESETS[name](seed)

@@ -1,0 +1,508 @@
+"""The run folder: the only thing that a training process and everything that looks at it share.
+
+    config.yaml      the full config, secrets removed
+    run.json         stage, schema version, command, versions, platform, seed, pid and the process's start time
+    status.json      state (running, finished, stopped, failed), reason, time
+    heartbeat.json   time, step, total; every two seconds while the process lives
+    metrics.jsonl    one object per optimiser step: step, epoch, time, every metric
+    rollouts.jsonl   one object per prompt and step: goal, completions with texts, rewards and advantages
+    log.txt          what was printed
+    checkpoints/     checkpoint-<step>/, each with complete.json once it is whole
+    final/           the result
+    stop             written by a reader: save after this step and stop
+
+JSON files are replaced atomically; lines are appended whole, and a reader leaves out a last line that was torn by a
+kill. This module needs neither torch nor transformers (training.run_callback connects it to their trainers).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import yaml
+
+from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
+from training.config import to_dict
+
+RUN_SCHEMA_VERSION = 1
+HEARTBEAT_SECONDS = 2.0
+STATES = ("running", "finished", "stopped", "failed", "crashed")
+"""A status file says one of the first four; "crashed" is what a reader sees when it says running and nobody runs."""
+_PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenizers", "numpy", "pillow")
+_SECRET_NAME = re.compile(r"(^|[_.-])(api_?key|key|secret|password|passwd|token)$", re.IGNORECASE)
+_URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
+_REMOVED = "removed"
+
+
+class RunStopped(Exception):
+    """Raised inside `RunFolder.session` to end a run as "stopped": a stop was asked for and all is saved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus:
+    """A run's state (one of `STATES`), the reason in words, and when it was written (seconds since the epoch)."""
+
+    state: str
+    reason: str = ""
+    time: float = 0.0
+
+
+class RunFolder:
+    """One run folder: `open` reads it, `create` and `resume` write it.
+
+    Readers need `open` and the methods above `create`; only the training process calls the rest, inside `session`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Use `open`, `create` or `resume`; this touches nothing on disk."""
+        self.path = Path(path)
+        self._step = 0
+        self._total = 0
+        self._interrupts = 0
+        self._lock = threading.Lock()
+
+    # ---------------------------------------------------------------- reading
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """The run folder at this path, for reading.
+
+        Raises:
+            MissingFileError: there is no run here.
+            InputError: the run was written by another schema version.
+        """
+        run = cls(Path(path))
+        if not (run.path / "run.json").is_file():
+            raise MissingFileError(f"{path} is not a run folder (no run.json): give the folder of a `tracer1 train` run")
+        found = run.info.get("schema_version")
+        if found != RUN_SCHEMA_VERSION:
+            raise InputError(
+                f"{path}/run.json field 'schema_version': {found!r} is not {RUN_SCHEMA_VERSION}: "
+                "read it with the version that wrote it"
+            )
+        return run
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """run.json as it stands; an empty dict when it cannot be read."""
+        return _read_json(self.path / "run.json")
+
+    @property
+    def stage(self) -> str:
+        """"sft", "stage1" or "stage2"."""
+        return str(self.info.get("stage", ""))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """config.yaml as nested plain values.
+
+        Raises:
+            InputError: the file is missing or not YAML.
+        """
+        try:
+            values = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read {self.path}/config.yaml ({error}): restore it or start a new run") from None
+        return values if isinstance(values, dict) else {}
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """Where checkpoints are saved."""
+        return self.path / "checkpoints"
+
+    @property
+    def final_path(self) -> Path:
+        """Where the result is saved."""
+        return self.path / "final"
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl, oldest first; a torn last line is left out, no file is no line."""
+        return list(_read_lines(self.path / "metrics.jsonl"))
+
+    def rollouts(self) -> list[dict[str, Any]]:
+        """All lines of rollouts.jsonl, oldest first; a torn last line is left out, no file is no line."""
+        return list(_read_lines(self.path / "rollouts.jsonl"))
+
+    def heartbeat(self) -> dict[str, Any]:
+        """time, step and total of the last heartbeat; empty before the first."""
+        return _read_json(self.path / "heartbeat.json")
+
+    def is_alive(self) -> bool:
+        """Whether the process that wrote run.json still runs: same pid and same start time, and no zombie."""
+        info = self.info
+        pid, started = info.get("pid"), info.get("process_started")
+        if not isinstance(pid, int) or not isinstance(started, (int, float)):
+            return False
+        try:
+            process = psutil.Process(pid)
+            is_same = abs(process.create_time() - started) < 2.0  # seconds; the boot time it derives from may shift
+            return is_same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    def status(self) -> RunStatus:
+        """The run's state; "crashed" when the file says running and the process is gone."""
+        record = _read_json(self.path / "status.json")
+        state = str(record.get("state", "crashed"))
+        status = RunStatus(state=state, reason=str(record.get("reason", "")), time=float(record.get("time", 0.0)))
+        if state == "running" and not self.is_alive():
+            seen = self.heartbeat()
+            reason = f"the process ended without a word after step {seen.get('step', 0)}"
+            return RunStatus(state="crashed", reason=reason, time=float(seen.get("time", status.time)))
+        return status
+
+    def request_stop(self) -> None:
+        """Asks the training process to save after its present step and to stop."""
+        try:
+            (self.path / "stop").touch()
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}/stop ({error.strerror}): check the folder's rights") from None
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint; those without a marker or with a file of another size are passed over."""
+        return next((path for _, path in self._checkpoints() if is_whole_checkpoint(path)), None)
+
+    def _checkpoints(self) -> list[tuple[int, Path]]:
+        found = []
+        for path in self.checkpoints_path.glob("checkpoint-*"):
+            number = path.name.removeprefix("checkpoint-")
+            if number.isdecimal() and path.is_dir():
+                found.append((int(number), path))
+        return sorted(found, reverse=True)
+
+    # ---------------------------------------------------------------- writing
+
+    @classmethod
+    def create(cls, path: Path | str, *, stage: str, config: Any, command: Sequence[str], seed: int) -> RunFolder:
+        """A new run folder with config.yaml and run.json.
+
+        Args:
+            path: a folder that does not exist or is empty.
+            stage: "sft", "stage1" or "stage2".
+            config: the stage's config dataclass.
+            command: the command line, for the record.
+            seed: the seed of the run, for the record.
+
+        Raises:
+            OutputError: the folder is in use or cannot be written.
+        """
+        run = cls(Path(path))
+        try:
+            if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+                raise OutputError(f"run folder {path} is already used: choose another --out, or go on with --resume {path}")
+            run.checkpoints_path.mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(_without_secrets(to_dict(config)), sort_keys=False, allow_unicode=True)
+            _write_atomic(run.path / "config.yaml", text)
+            run._write_json("run.json", _describe(stage, command, seed))
+        except OSError as error:
+            if isinstance(error, WorkbenchError):
+                raise
+            raise OutputError(f"cannot write run folder {path} ({error.strerror}): choose a folder you may write") from None
+        run._set_status("running", "starting")
+        return run
+
+    @classmethod
+    def resume(cls, path: Path | str, *, command: Sequence[str], step: int | None = None) -> RunFolder:
+        """An old run folder, cut back to a checkpoint and made this process's own.
+
+        Lines of metrics.jsonl and rollouts.jsonl after the checkpoint are removed, so that a run that was killed and
+        resumed has the same lines as one that was not.
+
+        Args:
+            path: the run folder.
+            command: the command line, for the record.
+            step: the step to cut back to; None for that of `last_checkpoint` (0 when there is none).
+
+        Raises:
+            MissingFileError: there is no run here.
+            InputError: its process still runs.
+            OutputError: the folder cannot be written.
+        """
+        run = cls.open(path)
+        if run.status().state == "running" and run.info.get("pid") != os.getpid():
+            raise InputError(f"run {path} is still running as process {run.info.get('pid')}: stop it first")
+        checkpoint = run.last_checkpoint()
+        if step is None:
+            step = 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
+        try:
+            for name in ("metrics.jsonl", "rollouts.jsonl"):
+                _cut_lines(run.path / name, step)
+            for number, folder in run._checkpoints():
+                if number > step or not is_whole_checkpoint(folder):
+                    shutil.rmtree(folder)
+            (run.path / "stop").unlink(missing_ok=True)
+            info = run.info
+            resumes = [*info.get("resumes", []), {"time": time.time(), "step": step, "command": _scrub_all(command)}]
+            run._write_json("run.json", {**info, **_process(), "resumes": resumes})
+        except OSError as error:
+            raise OutputError(f"cannot write run folder {path} ({error.strerror}): check the folder's rights") from None
+        run._set_status("running", f"resumed at step {step}")
+        run._step = step
+        return run
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[RunFolder]:
+        """The life of the training process: heartbeat, log.txt, signals, and the state at the end.
+
+        Leaves "finished" when the block ends, "stopped" when it raises `RunStopped` or KeyboardInterrupt, "failed"
+        with the error otherwise. `RunStopped` is swallowed, all else is raised on. The first Ctrl-C (or SIGTERM) asks
+        for a stop after the present step; the second raises KeyboardInterrupt at once.
+        """
+        done = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(done,), name="heartbeat", daemon=True)
+        self._set_status("running", "")
+        with _tee(self.path / "log.txt"), self._signals():
+            thread.start()
+            try:
+                yield self
+                self._set_status("finished", "")
+            except RunStopped as stop:
+                self._set_status("stopped", str(stop))
+            except KeyboardInterrupt:
+                self._set_status("stopped", "interrupted at once; steps after the last checkpoint are lost")
+                raise
+            except BaseException as error:
+                self._set_status("failed", f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                done.set()
+                thread.join()
+                self._write_heartbeat()
+
+    def stop_reason(self) -> str | None:
+        """Why the run should stop after this step; None to go on."""
+        if self._interrupts:
+            return "interrupted from the keyboard"
+        if (self.path / "stop").exists():
+            return "asked to stop"
+        return None
+
+    def set_progress(self, step: int, total: int) -> None:
+        """The step and the number of steps that the heartbeat tells."""
+        self._step, self._total = step, total
+
+    def log_metrics(self, step: int, epoch: float, values: Mapping[str, Any]) -> None:
+        """Appends one line to metrics.jsonl; values that are no finite number become null."""
+        row = {"step": step, "epoch": epoch, "time": time.time(), **values}
+        self._append("metrics.jsonl", [row])
+
+    def log_rollouts(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Appends lines to rollouts.jsonl; each row has its "step"."""
+        self._append("rollouts.jsonl", rows)
+
+    def mark_checkpoint(self, folder: Path) -> None:
+        """Writes complete.json into a checkpoint: the sizes of its files. Call it when all else is saved."""
+        sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+        _write_atomic(folder / "complete.json", json.dumps(sizes, indent=1))
+
+    def prune_checkpoints(self, keep: int) -> None:
+        """Removes all but the newest `keep` whole checkpoints."""
+        whole = [folder for _, folder in self._checkpoints() if is_whole_checkpoint(folder)]
+        for folder in whole[keep:]:
+            (folder / "complete.json").unlink()  # first, so that a half removed checkpoint is never taken for whole
+            shutil.rmtree(folder)
+
+    def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        text = "".join(json.dumps(_finite(row), ensure_ascii=False, default=str) + "\n" for row in rows)
+        if text:
+            with (self.path / name).open("a", encoding="utf-8") as out:
+                out.write(text)
+
+    def _set_status(self, state: str, reason: str) -> None:
+        self._write_json("status.json", {"state": state, "reason": reason, "time": time.time()})
+
+    def _write_json(self, name: str, record: Mapping[str, Any]) -> None:
+        _write_atomic(self.path / name, json.dumps(record, indent=1, ensure_ascii=False))
+
+    def _write_heartbeat(self) -> None:
+        with self._lock, contextlib.suppress(OSError):  # a full disk shows when metrics are written, not here
+            self._write_json("heartbeat.json", {"time": time.time(), "step": self._step, "total": self._total})
+
+    def _beat(self, done: threading.Event) -> None:
+        while True:
+            self._write_heartbeat()
+            if done.wait(HEARTBEAT_SECONDS):
+                return
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may take signals
+            return
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                raise KeyboardInterrupt
+            print("stopping after this step; once more stops at once", flush=True)
+
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def is_whole_checkpoint(folder: Path) -> bool:
+    """Whether complete.json is there and every file it names has the size it had then."""
+    sizes = _read_json(folder / "complete.json")
+    if not sizes:
+        return False
+    try:
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except OSError:
+        return False
+
+
+def _describe(stage: str, command: Sequence[str], seed: int) -> dict[str, Any]:
+    versions = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {
+        "schema_version": RUN_SCHEMA_VERSION,
+        "stage": stage,
+        "created": time.time(),
+        "command": _scrub_all(command),
+        "seed": seed,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "git_revision": _git_revision(),
+        **_process(),
+    }
+
+
+def _process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "process_started": psutil.Process().create_time()}
+
+
+def _git_revision() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or not a checkout: an installed package
+    return done.stdout.strip() or None
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(item, name) for item in value]
+    if isinstance(value, str) and value and _SECRET_NAME.search(name):
+        return _REMOVED
+    return _URL_LOGIN.sub(f"{_REMOVED}@", value) if isinstance(value, str) else value
+
+
+def _scrub_all(command: Sequence[str]) -> list[str]:
+    """The command line with the values of secret `name=value` pairs and logins in addresses removed."""
+    scrubbed = []
+    for word in command:
+        name, sep, value = word.partition("=")
+        scrubbed.append(f"{name}{sep}{_without_secrets(value, name)}" if sep else str(_without_secrets(word)))
+    return scrubbed
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: such numbers become None."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _write_atomic(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file of lines; what is no whole JSON object is left out."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.split("\n"):
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict):
+                yield record
+
+
+def _cut_lines(path: Path, step: int) -> None:
+    if path.exists():
+        kept = [json.dumps(row, ensure_ascii=False) for row in _read_lines(path) if row.get("step", 0) <= step]
+        _write_atomic(path, "".join(line + "\n" for line in kept))
+
+
+class _Tee(io.TextIOBase):
+    """A text stream that also writes to a file."""
+
+    def __init__(self, stream: Any, log: Any) -> None:
+        self._stream, self._log = stream, log
+
+    def write(self, text: str) -> int:
+        self._stream.write(text)
+        self._log.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+        self._log.flush()
+
+    def isatty(self) -> bool:
+        return False  # no progress bars with control codes in a log
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", "utf-8")
+
+
+@contextlib.contextmanager
+def _tee(path: Path) -> Iterator[None]:
+    before = sys.stdout, sys.stderr
+    with path.open("a", encoding="utf-8", buffering=1) as log:
+        sys.stdout, sys.stderr = _Tee(before[0], log), _Tee(before[1], log)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stdout, sys.stderr = before

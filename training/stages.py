@@ -1,0 +1,252 @@
+"""Stage 1 and Stage 2 on top of training.grpo.
+
+How Stage 1 (anticipatory trajectory optimisation) differs from the paper:
+
+1. TRL's GRPOTrainer in place of EasyR1; the additions of training.grpo.
+2. sim, rep, gamma and the lambdas are not published; ours are in `RewardConfig`, see training.rewards.
+3. Token-level loss (dapo), clip 0.2 / 0.3 and a KL distance to the start checkpoint (0.01) by default: EasyR1's
+   defaults, as the paper names none.
+4. Adam has one learning rate for all weights; the vision tower is trained unless `GrpoConfig.freeze_vision`.
+
+How Stage 2 (grounded reinforcement fine-tuning) differs from the paper:
+
+1. All of the above but 2.
+2. The default tool agent matches the instruction against the recorded element tree; the paper's are UI-TARS and
+   Qwen3-VL-32B. Both are frozen and see the recorded observation only.
+3. An agent that fails takes its completion out of the group; one that finds no target or several gives 0.
+4. Completions with equal first steps ask the agent once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from executors.errors import ExecutorError, InputError
+from executors.tool_agents import Grounding, ToolAgent, get_tool_agent
+from training.checkpoint import load_model_and_processor, read_planner_settings, save_planner_settings
+from training.config import ForecastConfig, RewardConfig, Stage1Config, Stage2Config
+from training.datasets.simulator import load_trajectories
+from training.forecast import Forecast, ForecastStep, parse_forecast
+from training.rewards import TrajectoryReward, grounded_reward, trajectory_reward
+from training.samples import Sample, build_samples
+
+if TYPE_CHECKING:
+    from training.run_folder import RunFolder
+
+_PARSE_METRICS = frozenset({"parse_failures", "parse_structural", "parse_content"})
+
+
+class _StageReward:
+    """What both rewards share: the samples, parsing, and the records of the last call."""
+
+    metric_names: frozenset[str] = _PARSE_METRICS
+
+    def __init__(self, samples: Sequence[Sample], forecast: ForecastConfig) -> None:
+        self.samples = samples
+        self.forecast = forecast
+        self.scores: list[dict[str, Any]] = []
+
+    def _parse(self, completions: Sequence[Any], indices: Sequence[int]) -> list[Forecast]:
+        return [
+            parse_forecast(
+                completion[0]["content"],
+                horizon=self.forecast.horizon,
+                family=self.forecast.family,
+                image=self.samples[index].observation.image_size,
+            )
+            for completion, index in zip(completions, indices, strict=True)
+        ]
+
+
+def _log_parsing(forecasts: Sequence[Forecast], log_metric: Callable[[str, float], None]) -> None:
+    """Shares of replies without a readable step, and of replies broken by each kind of error."""
+    num = len(forecasts)
+    log_metric("parse_failures", sum(not f.steps for f in forecasts) / num)
+    for kind in ("structural", "content"):
+        log_metric(f"parse_{kind}", sum(f.kind == kind for f in forecasts) / num)
+
+
+def _record(forecast: Forecast, reward: float | None) -> dict[str, Any]:
+    """The part of a rollout record that both stages share."""
+    return {"text": forecast.raw, "reward": reward, "parse_ok": forecast.ok, "reason": forecast.reason}
+
+
+class TrajectoryRewardFunction(_StageReward):
+    """Stage 1's reward in TRL's calling convention."""
+
+    def __init__(self, samples: Sequence[Sample], forecast: ForecastConfig, config: RewardConfig) -> None:
+        """`samples` in the order of the dataset's "sample" column."""
+        super().__init__(samples, forecast)
+        self.config = config
+        self.metric_names = _PARSE_METRICS | {"rep", "overlong", "forecast_steps"}
+        self.metric_names |= {f"sim_{t}" for t in range(1, forecast.horizon + 1)}
+
+    def __call__(self, *, completions: list[Any], sample: list[int], log_metric: Any, **_: Any) -> list[float]:
+        """R of each completion; the parts go to `scores`."""
+        forecasts = self._parse(completions, sample)
+        references = [self.samples[index].steps for index in sample]
+        results = [
+            trajectory_reward(forecast, reference, self.config, self.forecast.horizon)
+            for forecast, reference in zip(forecasts, references, strict=True)
+        ]
+        self.scores = [
+            {**_record(forecast, round(result.total, 6)), "parts": [part.to_json() for part in result.steps]}
+            for forecast, result in zip(forecasts, results, strict=True)
+        ]
+        _log_parsing(forecasts, log_metric)
+        self._log_parts(results, references, log_metric)
+        return [result.total for result in results]
+
+    def _log_parts(
+        self, results: Sequence[TrajectoryReward], references: Sequence[Sequence[ForecastStep]], log_metric: Any
+    ) -> None:
+        """sim_t over the completions whose reference has a step t; the others as means over completions."""
+        for t in range(self.forecast.horizon):
+            sims = [
+                result.steps[t].sim if t < len(result.steps) else 0.0
+                for result, reference in zip(results, references, strict=True)
+                if t < len(reference)
+            ]
+            if sims:
+                log_metric(f"sim_{t + 1}", sum(sims) / len(sims))
+        num = len(results)
+        log_metric("rep", sum(part.rep for result in results for part in result.steps) / num)
+        log_metric("overlong", sum(part.is_overlong for result in results for part in result.steps) / num)
+        log_metric("forecast_steps", sum(len(result.steps) for result in results) / num)
+
+
+class GroundedRewardFunction(_StageReward):
+    """Stage 2's reward in TRL's calling convention: the first forecast step goes to the frozen tool agent."""
+
+    metric_names = _PARSE_METRICS | {"grounded_share", "type_match", "num_errors"}
+
+    def __init__(
+        self, samples: Sequence[Sample], forecast: ForecastConfig, agent: ToolAgent, tolerance: float
+    ) -> None:
+        """`samples` in the order of the dataset's "sample" column."""
+        super().__init__(samples, forecast)
+        self.agent = agent
+        self.tolerance = tolerance
+
+    def __call__(self, *, completions: list[Any], sample: list[int], log_metric: Any, **_: Any) -> list[float | None]:
+        """1 or 0 for each completion, None where the agent failed; what the agent said goes to `scores`."""
+        forecasts = self._parse(completions, sample)
+        asked: dict[tuple[int, str], Grounding | ExecutorError] = {}
+        results = []
+        for forecast, index in zip(forecasts, sample, strict=True):
+            if forecast.first is None:
+                results.append(None)
+                continue
+            key = (index, repr(forecast.first))
+            if key not in asked:
+                asked[key] = self._ground(self.samples[index], forecast.first)
+            results.append(asked[key])
+        rewards = [
+            grounded_reward(result, self.samples[index].first_step, self.tolerance)
+            for result, index in zip(results, sample, strict=True)
+        ]
+        self.scores = [
+            {**_record(forecast, reward), "grounding": _grounding_to_json(result)}
+            for forecast, reward, result in zip(forecasts, rewards, results, strict=True)
+        ]
+        _log_parsing(forecasts, log_metric)
+        num = len(results)
+        log_metric("grounded_share", sum(isinstance(r, Grounding) and r.action is not None for r in results) / num)
+        types = [
+            forecast.first is not None and forecast.first.action.type == self.samples[index].first_step.action.type
+            for forecast, index in zip(forecasts, sample, strict=True)
+        ]
+        log_metric("type_match", sum(types) / num)
+        log_metric("num_errors", float(sum(isinstance(result, ExecutorError) for result in results)))
+        return rewards
+
+    def _ground(self, sample: Sample, step: ForecastStep) -> Grounding | ExecutorError:
+        observation = replace(sample.first_step.observation, image=sample.load_image())
+        try:
+            return self.agent.ground(observation, step.action, step.instruction)
+        except ExecutorError as error:
+            return error
+
+
+def _grounding_to_json(result: Grounding | ExecutorError | None) -> dict[str, Any] | None:
+    if result is None:
+        return None
+    if isinstance(result, ExecutorError):
+        return {"error": str(result)}
+    return {"action": None if result.action is None else result.action.to_json(), "reason": result.reason}
+
+
+def run_stage1(config: Stage1Config, run: RunFolder, resume: bool = False) -> Path:
+    """Trains Stage 1 and returns the folder of the result, `final/` of the run; call it inside `run.session()`.
+
+    Args:
+        config: the whole setting.
+        run: where metrics, rollouts, checkpoints and the result go.
+        resume: go on from the run's last whole checkpoint, if it has one.
+
+    Raises:
+        InputError: no samples, or settings that do not fit together.
+        MissingFileError, CheckpointError: the start checkpoint cannot be loaded.
+        RunStopped: a stop was asked for; the last step is saved.
+    """
+    return _train(config, run, resume, partial(TrajectoryRewardFunction, config=config.reward))
+
+
+def run_stage2(config: Stage2Config, run: RunFolder, resume: bool = False) -> Path:
+    """Trains Stage 2; arguments, result and errors are those of `run_stage1`, and InputError for an unknown agent."""
+    agent = get_tool_agent(config.tool_agent)
+    return _train(config, run, resume, partial(GroundedRewardFunction, agent=agent, tolerance=config.point_tolerance))
+
+
+def _train(
+    config: Stage1Config | Stage2Config,
+    run: RunFolder,
+    resume: bool,
+    make_reward: Callable[[Sequence[Sample], ForecastConfig], Any],
+) -> Path:
+    import torch
+
+    from training.run_callback import RunCallback, quiet_libraries
+    from training.run_folder import RunStopped
+    from training.tiny import save_checkpoint
+
+    quiet_libraries()
+    if config.optim.num_threads:
+        torch.set_num_threads(config.optim.num_threads)
+    forecast = config.forecast or read_planner_settings(config.model) or ForecastConfig()
+    samples = list(build_samples(load_trajectories(config.data), forecast, max_pixels=config.data.max_pixels))
+    if not samples:
+        raise InputError(f"config field 'data': split {config.data.split!r} has no samples: give another file or split")
+    model, processor = load_model_and_processor(config.model, dtype="float32")
+    print(f"{len(samples)} prompts, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
+
+    from training.grpo import PlannerGRPOTrainer, grpo_arguments
+
+    callback = RunCallback(
+        run,
+        keep_checkpoints=config.optim.keep_checkpoints,
+        window=config.grpo.updates_per_batch,
+        on_checkpoint=partial(save_planner_settings, config=forecast),
+    )
+    trainer = PlannerGRPOTrainer(
+        model=model,
+        args=grpo_arguments(config.grpo, config.optim, run, model),
+        processing_class=processor,
+        samples=samples,
+        forecast=forecast,
+        grpo=config.grpo,
+        reward=make_reward(samples, forecast),
+        run=run,
+        callbacks=[callback],
+    )
+    checkpoint = run.last_checkpoint() if resume else None
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if callback.stop_reason is not None:
+        raise RunStopped(callback.stop_reason)
+    save_checkpoint(run.final_path, trainer.accelerator.unwrap_model(trainer.model), processor)
+    save_planner_settings(run.final_path, forecast)
+    return run.final_path

@@ -1,0 +1,111 @@
+"""What the app is started with: command line, environment of a Space, and the check of the port."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from executors.errors import MissingFileError, OutputError
+from workbench.guard import AccessRules, rules_for
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED_PLANNER = ROOT / "assets" / "tiny_planner"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppSettings:
+    """The app's settings, checked."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback unless asked otherwise."""
+    port: int = 7860
+    """TCP port, 1..65535."""
+    planner: str = str(SHIPPED_PLANNER)
+    """Checkpoint folder of the planner that is loaded at start."""
+    data_root: Path = Path("data")
+    """Folder below which recorded trajectories may be opened."""
+    space_host: str = ""
+    """Public host name on a hosted Space; empty elsewhere."""
+
+    @property
+    def is_space(self) -> bool:
+        """Whether the app runs as a hosted Space, where visitors may not name paths."""
+        return bool(self.space_host)
+
+    @property
+    def rules(self) -> AccessRules:
+        """Who may talk to the server."""
+        return rules_for(self.host, extra_names=(self.space_host, socket.gethostname()), is_space=self.is_space)
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the app."""
+        is_local = self.host in ("0.0.0.0", "::", "127.0.0.1", "localhost", "::1")
+        return f"http://{'localhost' if is_local else self.host}:{self.port}"
+
+
+def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = os.environ) -> AppSettings:
+    """The settings of a command line; usage errors leave by SystemExit(2), as argparse does.
+
+    Args:
+        argv: the arguments after the program's name; the process's own when None.
+        env: the environment; `SPACE_ID` and `SPACE_HOST` mark a Space, which is bound to all interfaces.
+
+    Raises:
+        MissingFileError: the data folder was named and does not exist.
+    """
+    is_space = "SPACE_ID" in env
+    parser = argparse.ArgumentParser(
+        prog="app.py", description="The workbench in a browser: watch a planner forecast and act, step by step."
+    )
+    parser.add_argument("--host", default="0.0.0.0" if is_space else "127.0.0.1",
+                        help="address to listen on; loopback by default, so that only this machine can use the app")
+    parser.add_argument("--port", type=_port, default=7860, help="port, 1..65535 (default 7860)")
+    parser.add_argument("--planner", default=str(SHIPPED_PLANNER), metavar="PATH",
+                        help="checkpoint folder of the planner (default: the shipped tiny planner)")
+    parser.add_argument("--data", type=Path, default=None, metavar="DIR",
+                        help="folder with recorded trajectories, *.jsonl (default: data)")
+    args = parser.parse_args(argv)
+    if args.data is not None and not args.data.is_dir():
+        raise MissingFileError(f"--data {args.data} is not a folder: name the folder that holds your *.jsonl files")
+    return AppSettings(
+        host=args.host,
+        port=args.port,
+        planner=args.planner,
+        data_root=(args.data or Path("data")).resolve(),
+        space_host=env.get("SPACE_HOST", "space") if is_space else "",
+    )
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a whole number 1..65535")
+    return int(text)
+
+
+def check_port(host: str, port: int) -> None:
+    """Does nothing when the port can be opened here.
+
+    Raises:
+        OutputError: the port is taken, or the address is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that only lingers is free
+            probe.bind((host, port))
+    except OSError as error:
+        hint = "stop the program that uses it or choose another with --port" if error.errno == errno.EADDRINUSE else (
+            "choose an address of this machine with --host and a port above 1023 with --port"
+        )
+        words = "is already in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror or error})"
+        raise OutputError(f"port {port} on {host} {words}: {hint}, for example --port {_next_port(port)}") from None
+
+
+def _next_port(port: int) -> int:
+    return port + 1 if 1024 <= port < 65535 else 7861

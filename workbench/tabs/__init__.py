@@ -1,0 +1,1 @@
+"""One module per tab: each builds its Gradio components from plain handler functions."""
