@@ -95,7 +95,7 @@ _STOP_WORDS = frozenset(
     "a an and at by click choose double drag find for from go hover in into it long move next now of on onto open "
     "over please press right select swipe tap that the then this to touch triple with middle left".split()
 )
-_PREPOSITIONS = frozenset("above at below beside by from in inside into near next of on onto over to under with".split())
+_PREPOSITIONS = frozenset("above at below beside by from in inside into near next of on over to under with".split())
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _NUMBER = re.compile(r"[-+]?\d{1,6}(?:\.\d{1,6})?(?=\s*%?\s*$)")
 _NOTE = re.compile(r'\s*(?:note|remember)\s+(?:"[^"]*"|“[^”]*”)\s+and\s+(?=\S)', re.IGNORECASE)
@@ -165,7 +165,7 @@ class ElementTreeAgent:
             return _keep_points(action, given[0], observation.elements)
         if not is_needed and action.type != "scroll":
             return Grounding(action=action)
-        visible = [(element, box) for element in observation.elements if (box := _visible_part(element.box)) is not None]
+        visible = [(e, box) for e in observation.elements if (box := _visible_part(e.box)) is not None]
         if not is_needed:
             return _ground_scroll(action, visible, instruction)
         if not observation.elements:

@@ -174,7 +174,8 @@ class OptimConfig:
             _check(getattr(self, name) >= 1, name, getattr(self, name), "a whole number of at least 1")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a number above 0")
         _check(0 <= self.warmup_ratio <= 1, "warmup_ratio", self.warmup_ratio, "0..1")
-        _check(self.schedule in ("constant", "linear", "cosine"), "schedule", self.schedule, "constant, linear or cosine")
+        schedules = ("constant", "linear", "cosine")
+        _check(self.schedule in schedules, "schedule", self.schedule, "constant, linear or cosine")
         _check(self.precision in ("float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16")
 
 
@@ -245,7 +246,8 @@ class GrpoConfig:
         _check(self.group_size >= 2, "group_size", self.group_size, "at least 2 completions")
         _check(self.kl_coef >= 0, "kl_coef", self.kl_coef, "a number of at least 0")
         _check(self.temperature > 0, "temperature", self.temperature, "a number above 0")
-        _check(self.max_completion_tokens >= 8, "max_completion_tokens", self.max_completion_tokens, "at least 8 tokens")
+        longest = self.max_completion_tokens
+        _check(longest >= 8, "max_completion_tokens", longest, "at least 8 tokens")
         losses = ("grpo", "dapo", "dr_grpo", "bnpo")
         _check(self.loss_type in losses, "loss_type", self.loss_type, f"one of {', '.join(losses)}")
         _check(self.updates_per_batch >= 1, "updates_per_batch", self.updates_per_batch, "at least 1")

@@ -65,7 +65,9 @@ class PromptStream(Sampler[int]):
     One permutation of all prompts follows another; prompts of one batch may come from two of them.
     """
 
-    def __init__(self, num_samples: int, *, group_size: int, prompts: int, passes: int, batches: int, seed: int) -> None:
+    def __init__(
+        self, num_samples: int, *, group_size: int, prompts: int, passes: int, batches: int, seed: int
+    ) -> None:
         """`prompts` per generation batch, `passes` forward passes over one batch, `batches` in the whole run."""
         self.num_samples, self.group_size, self.prompts = num_samples, group_size, prompts
         self.passes, self.batches, self.seed = passes, batches, seed
@@ -195,6 +197,12 @@ class PlannerGRPOTrainer(GRPOTrainer):
             batches=math.ceil(windows / self.num_iterations),
             seed=args.seed,
         )
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, Any]:
+        prompt_ids, images, fields = super()._tokenize_prompts(prompts)
+        if images is not None:  # TRL says None for a prompt without a screenshot, which the processor refuses
+            images = [row or [] for row in images]
+        return prompt_ids, images, fields
 
     def _generate_single_turn(self, prompt_ids: Any, images: Any, *args: Any, **kwargs: Any) -> Any:
         if self.use_vllm and self.vllm_mode == "colocate" and images is not None:

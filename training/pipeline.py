@@ -144,7 +144,9 @@ def _read_pipeline(path: Path) -> tuple[str, int]:
         record = json.loads(file.read_text(encoding="utf-8"))
         version, preset, seed = record["schema_version"], record["preset"], record["seed"]
     except OSError:
-        raise MissingFileError(f"{path} is not a pipeline folder (no pipeline.json): give the folder of --out") from None
+        raise MissingFileError(
+            f"{path} is not a pipeline folder (no pipeline.json): give the folder of --out"
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{file} is damaged: start the pipeline again with another --out") from None
     if version != _SCHEMA_VERSION or not isinstance(preset, str) or not isinstance(seed, int):

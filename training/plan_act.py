@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from executors.actions import Space
+from executors.actions import Action, Space
 from executors.errors import ExecutorError, InputError
 from executors.executor import Executor
 from executors.tool_agents import ElementTreeAgent, Grounding, ToolAgent
@@ -257,7 +257,14 @@ class Episode:
         self.num_errors += 1
         self.errors.append(str(error))
 
-    def _fail_part(self, error: ExecutorError, forecast: Forecast, grounding: Any, action: Any, started: float) -> StepRecord:
+    def _fail_part(
+        self,
+        error: ExecutorError,
+        forecast: Forecast,
+        grounding: Grounding | None,
+        action: Action | None,
+        started: float,
+    ) -> StepRecord:
         """Records a failed tool agent or device; what a failed action did is not known, so the screen is seen anew."""
         self._count(error)
         record = self._fail(
@@ -312,7 +319,8 @@ class Episode:
     def _stop(self, reason: StopReason) -> None:
         self.stop_reason = reason
         self.forecast = None
-        if self.observation is None or (self._given_goal is not None and self._given_goal.strip() != self.executor.goal):
+        is_own_goal = self._given_goal is None or self._given_goal.strip() == self.executor.goal
+        if self.observation is None or not is_own_goal:
             return
         try:
             self.success = self.executor.is_success()

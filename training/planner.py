@@ -140,7 +140,7 @@ class TransformersPlanner:
     def of_model(
         cls, model: Any, processor: Any, config: ForecastConfig, *, name: str = "model", batch_size: int = 16
     ) -> TransformersPlanner:
-        """A greedy planner around a model that is already loaded; its weights and its mode (training or not) stay as they are."""
+        """A greedy planner around a model that is already loaded; its weights and its mode stay as they are."""
         planner = cls.__new__(cls)
         planner._set_up(model, processor, config, name)
         planner.batch_size, planner.temperature, planner.max_new_tokens = batch_size, 0.0, None

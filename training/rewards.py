@@ -140,9 +140,9 @@ def similarity(step: ForecastStep, reference: ForecastStep, kind: str) -> float:
 def argument_agreement(action: Action, reference: Action) -> float:
     """Mean agreement, 0..1, of the arguments that either of two actions of one type has; 1 when neither has any.
 
-    Points, seconds and a tool's name (it is the operation) are left out. Keys, directions, names and options are equal or not (case and outer spaces do
-    not count). Text that differs gets half its word F1, so typing nearly the right thing is worth less than half.
-    A tool's arguments count the share of names with equal values.
+    Points, seconds and a tool's name (it is the operation) are left out. Keys, directions, names and options are equal
+    or not (case and outer spaces do not count). Text that differs gets half its word F1, so typing nearly the right
+    thing is worth less than half. A tool's arguments count the share of names with equal values.
 
     >>> argument_agreement(Action(type="type", content="red apples"), Action(type="type", content="red plums"))
     0.25

@@ -91,7 +91,9 @@ class RunFolder:
         """
         run = cls(Path(path))
         if not (run.path / "run.json").is_file():
-            raise MissingFileError(f"{path} is not a run folder (no run.json): give the folder of a `tracer1 train` run")
+            raise MissingFileError(
+                f"{path} is not a run folder (no run.json): give the folder of a `tracer1 train` run"
+            )
         found = run.info.get("schema_version")
         if found != RUN_SCHEMA_VERSION:
             raise InputError(
@@ -207,7 +209,9 @@ class RunFolder:
         run = cls(Path(path))
         try:
             if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
-                raise OutputError(f"run folder {path} is already used: choose another --out, or go on with --resume {path}")
+                raise OutputError(
+                    f"run folder {path} is already used: choose another --out, or go on with --resume {path}"
+                )
             run.checkpoints_path.mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(_without_secrets(to_dict(config)), sort_keys=False, allow_unicode=True)
             _write_atomic(run.path / "config.yaml", text)
@@ -215,7 +219,9 @@ class RunFolder:
         except OSError as error:
             if isinstance(error, WorkbenchError):
                 raise
-            raise OutputError(f"cannot write run folder {path} ({error.strerror}): choose a folder you may write") from None
+            raise OutputError(
+                f"cannot write run folder {path} ({error.strerror}): choose a folder you may write"
+            ) from None
         run._set_status("running", "starting")
         return run
 

@@ -29,7 +29,7 @@ from training.datasets.simulator import load_trajectories
 from training.forecast import parse_forecast
 from training.samples import Sample, build_samples
 from training.sft_batches import Collator, SftRecord, build_sft_records, corpus_of, plan_batches
-from training.tiny import build_model, build_processor, save_checkpoint
+from training.tiny import build_model, build_processor, save_checkpoint, speed_up_on_cpu
 
 if TYPE_CHECKING:
     from training.run_folder import RunFolder
@@ -60,6 +60,7 @@ def run_sft(config: SftConfig, run: RunFolder, resume: bool = False) -> Path:
     if not samples:
         raise InputError(f"config field 'data': split {config.data.split!r} has no samples: give another file or split")
     model, processor = _start_model(config, samples, checkpoint)
+    speed_up_on_cpu(model)
     records = _records(config, samples, processor)
     if config.text_warmup_steps and not any(record.sample.thought for record in records):
         raise InputError("config field 'text_warmup_steps': no sample has a thought to be told: set it to 0")

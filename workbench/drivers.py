@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
 from executors.actions import Action
 from executors.errors import ExecutorError
 from executors.simulator import SPLITS, SimulatorExecutor, list_tasks, make_task
@@ -65,8 +66,9 @@ class RecordedDriver:
     is_recorded = True
     is_over = False
 
-    def __init__(self, trajectory: Trajectory, get_planner: GetPlanner) -> None:
+    def __init__(self, trajectory: Trajectory, get_planner: GetPlanner, mode: str = AHEAD) -> None:
         self.trajectory = trajectory
+        self._horizon = 1 if mode == REACTIVE else None
         self.tool_agent = get_tool_agent(TOOL_AGENT)
         self._get_planner = get_planner
 
@@ -103,6 +105,7 @@ class RecordedDriver:
             history=tuple(HistoryItem.of_step(step) for step in steps[:index]),
             observation=steps[index].observation,
             spaces=spaces_of(self.trajectory.platform),
+            horizon=self._horizon,
         )
         return self._get_planner().forecast([request])[0]
 
@@ -144,7 +147,7 @@ class SimulatorDriver:
     @property
     def greeting(self) -> str:
         """The first message."""
-        return "Ready. Forecast looks ahead, Act carries out the first step, Run goes on to the end."
+        return "Ready: Forecast looks ahead, Act does one step, Run goes on to the end."
 
     def start(self) -> list[Frame]:
         """The first screen.
@@ -187,7 +190,7 @@ class SimulatorDriver:
         last = episode.steps[-1] if episode.steps else None
         if not episode.is_done:
             if last is not None and last.error:
-                return Message(f"Step {last.number} was not carried out: {last.error}. Forecast asks again.", Tone.ERROR)
+                return Message(f"Step {last.number} was not done: {last.error}. Forecast asks again.", Tone.ERROR)
             return Message("Carried out. Act forecasts and goes on; Forecast looks first.")
         if episode.success:
             return Message(f"{_ENDINGS[episode.stop_reason]} The goal is reached.", Tone.SUCCESS)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from executors.errors import WorkbenchError
 from executors.geometry import ImageSize
 from executors.trajectory import Observation
-from workbench.episode_session import EpisodeView, Frame, HistoryEntry, Tone
+from workbench.episode_session import EpisodeView, Frame, HistoryEntry, Message, Tone
 from workbench.planner_shelf import PlannerStatus, Readiness
 from workbench.screen import Mark, call_text, render_empty, render_screen, render_steps, safe_text
 
-TRAIN_COMMAND = "tracer1 train sft --out runs/first\npython app.py --planner runs/first"
+TRAIN_COMMAND = "tracer1 train pipeline --preset smoke --out runs/first\npython app.py --planner runs/first/planner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ def render_panels(view: EpisodeView, planner: PlannerStatus) -> EpisodePanels:
     """All panels of a view."""
     return EpisodePanels(
         goal=render_goal(view),
-        status=render_status(view),
+        status=render_status(view, planner),
         screen=render_screen_panel(view),
         forecast=_card("Forecast", _forecast_body(view, planner)),
         thought=_card("Thought", _thought_body(view)),
@@ -53,14 +53,17 @@ def render_goal(view: EpisodeView) -> str:
     if not view.goal:
         return ""
     return (
-        f'<div class="tw-goal{" tw-long" if len(view.goal) > 110 else ""}"><p><span class="tw-sr">Goal: </span><bdi>{safe_text(view.goal)}</bdi></p>'
+        f'<div class="tw-goal{" tw-long" if len(view.goal) > 110 else ""}">'
+        f'<p><span class="tw-sr">Goal: </span><bdi>{safe_text(view.goal)}</bdi></p>'
         f'<p class="tw-sub">{safe_text(view.subtitle)}</p></div>'
     )
 
 
-def render_status(view: EpisodeView) -> str:
+def render_status(view: EpisodeView, planner: PlannerStatus) -> str:
     """The status line: one sentence, and how many steps were done."""
     message = view.message
+    if planner.readiness in (Readiness.MISSING, Readiness.FAILED) and message.tone is Tone.INFO and view.frame:
+        message = Message("You can look at the screens, but there is no planner to forecast with.")
     busy = " tw-busy" if view.is_busy else ""
     count = ""
     if view.num_frames:
@@ -133,7 +136,7 @@ def _forecast_body(view: EpisodeView, planner: PlannerStatus) -> str:
     if planner.readiness is Readiness.MISSING:
         return render_empty(
             "No planner yet",
-            [planner.sentence, "Train one, which takes minutes on a processor, or choose a checkpoint folder:"],
+            [planner.sentence, "Name another checkpoint folder on the left, or train one; a small one takes minutes:"],
             code=TRAIN_COMMAND,
         )
     if planner.readiness is Readiness.FAILED:
@@ -153,7 +156,8 @@ def _thought_body(view: EpisodeView) -> str:
         "This reply holds no thought.")
     raw = ""
     if forecast.raw:
-        raw = f'<details class="tw-raw"><summary>Whole reply</summary><pre>{safe_text(forecast.raw, 12000)}</pre></details>'
+        reply = safe_text(forecast.raw, 12000)
+        raw = f'<details class="tw-raw"><summary>Whole reply</summary><pre>{reply}</pre></details>'
     return thought + raw
 
 

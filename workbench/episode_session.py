@@ -107,9 +107,15 @@ class EpisodeSession:
         self._has_failed = False
         self._driver: Any = None
         self._opener: Callable[[], Any] | None = None
+        self._is_working = False
         self.frames: list[Frame] = []
         self.cursor = 0
+        self.planner = ""
         self.message = Message("Choose a task to begin.")
+
+    def __deepcopy__(self, memo: dict) -> EpisodeSession:
+        """A fresh session: gradio copies a state's first value for each page, also for one it has forgotten."""
+        return EpisodeSession()
 
     # ---- opening
 
@@ -254,7 +260,7 @@ class EpisodeSession:
         Args:
             is_busy: a handler is at work; buttons that would start another are off.
         """
-        busy = is_busy or self._is_running
+        busy = is_busy or self._is_running or self._is_working
         driver, frames = self._driver, self.frames  # another thread may open another episode meanwhile
         cursor = min(self.cursor, len(frames) - 1)
         is_open = driver is not None and bool(frames)
@@ -286,7 +292,7 @@ class EpisodeSession:
     @contextmanager
     def _reporting(self) -> Iterator[None]:
         """The boundary at which errors become the message; what is unexpected also goes to the log."""
-        self._has_failed = True
+        self._has_failed = self._is_working = True
         try:
             yield
             self._has_failed = False
@@ -295,6 +301,8 @@ class EpisodeSession:
         except Exception:
             log.exception("episode handler failed")
             self.message = Message(UNEXPECTED, Tone.ERROR)
+        finally:
+            self._is_working = False
 
 
 def _sentence(error: WorkbenchError) -> str:

@@ -22,10 +22,9 @@ def forecast_marks(forecast: Forecast, observation: Observation, tool_agent: Too
         observation: the screen the forecast was made on.
         tool_agent: the agent that will ground the first step; asked about later ones by their words alone.
     """
-    return tuple(
-        _first_mark(step, observation, tool_agent) if number == 1 else _later_mark(number, step, observation, tool_agent)
-        for number, step in enumerate(forecast.steps, start=1)
-    )
+    first = [_first_mark(step, observation, tool_agent) for step in forecast.steps[:1]]
+    later = enumerate(forecast.steps[1:], start=2)
+    return (*first, *(_later_mark(number, step, observation, tool_agent) for number, step in later))
 
 
 def _first_mark(step: ForecastStep, observation: Observation, tool_agent: ToolAgent) -> Mark:

@@ -129,7 +129,7 @@ class GuardMiddleware:
     def _with_headers(self, send: Send) -> Send:
         # Gradio builds its page with inline scripts and compiled templates, hence 'unsafe-inline' and 'unsafe-eval';
         # what the policy does buy is that no script, image, style or connection can leave this server.
-        ancestors = "https://huggingface.co" if self.rules.may_be_framed else "'self'"
+        ancestors = "'self' https://huggingface.co" if self.rules.may_be_framed else "'self'"
         policy = (
             "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
             f"style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; frame-ancestors {ancestors}"

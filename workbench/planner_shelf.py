@@ -82,9 +82,13 @@ class PlannerShelf:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner")
 
     def warm(self, path: str | None = None) -> None:
-        """Starts loading in the background; nothing happens when there is nothing to load or it is loaded."""
-        if self.status(path).readiness not in (Readiness.MISSING, Readiness.FAILED):
-            self._entry(self._clean(path))
+        """Starts loading in the background, again if it failed; nothing happens when there is nothing to load."""
+        try:
+            path = self._clean(path)
+        except InputError:
+            return  # `status` says so
+        if self._is_there(path):
+            self._entry(path)
 
     def status(self, path: str | None = None) -> PlannerStatus:
         """How far a planner is; starts nothing."""
@@ -105,7 +109,8 @@ class PlannerShelf:
         if error is not None:
             sentence = str(error) if isinstance(error, WorkbenchError) else LOAD_FAILED
             return PlannerStatus(readiness=Readiness.FAILED, sentence=sentence)
-        return PlannerStatus(readiness=Readiness.READY, sentence=f"{name} is ready, loaded in {entry.seconds:.1f}\u00a0s.")
+        sentence = f"{name} is ready, loaded in {entry.seconds:.1f}\u00a0s."
+        return PlannerStatus(readiness=Readiness.READY, sentence=sentence)
 
     def get(self, path: str | None = None) -> Any:
         """The planner of this path; waits until it is loaded.

@@ -37,7 +37,7 @@ def resolve_file(root: Path, name: str) -> Path:
     except (ValueError, OSError):  # a null character, or a name that is too long
         raise InputError(f"trajectory file {name[:80]!r} is not a usable name: choose one of the list") from None
     if not path.is_relative_to(root):
-        raise InputError(f"trajectory file {name!r} is outside {root}: start the app with --data to open another folder")
+        raise InputError(f"trajectory file {name!r} is outside {root}: start the app with --data for another folder")
     if path.suffix != ".jsonl":
         raise InputError(f"trajectory file {name!r} is not a *.jsonl file: make one with `tracer1 import`")
     if not path.is_file():

@@ -189,7 +189,8 @@ def _draw_mark(mark: Mark, badge: Badge, size: ImageSize, unit: float, total: in
     action = mark.action
     start = _px(mark.anchor, size)
     end = _px(action.end_point, size) if action.end_point is not None else None
-    scale = 1.0 if mark.place is Place.HERE else 0.75
+    # a recorded step may have the forecast's own point, so it is drawn around it; a step for later is smaller
+    scale = 1.35 if mark.kind is Kind.RECORDED else 1.0 if mark.place is Place.HERE else 0.75
     shape = draw_shape(action.spec.shape, start, end, direction=action.direction or "down", unit=unit * scale)
     return (
         f'<g class="tw-mark {mark.classes}" data-mark="{mark.key}"><title>{safe_text(spoken(mark, total), 240)}</title>'
@@ -206,7 +207,8 @@ def _render_tray(tray: Sequence[Mark]) -> str:
         return ""
     chips = "".join(
         f'<li class="tw-chip {m.classes}" data-mark="{m.key}">'
-        f'<span class="tw-number">{m.number}</span><span class="tw-chip-text"><bdi>{safe_text(m.instruction, 60)}</bdi></span>'
+        f'<span class="tw-number">{m.number}</span>'
+        f'<span class="tw-chip-text"><bdi>{safe_text(m.instruction, 60)}</bdi></span>'
         f'<span class="tw-where">{PLACE_WORDS[m.place]}</span></li>'
         for m in tray
     )

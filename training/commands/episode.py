@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     )
     try:
         episode.start()
-        print(f"Goal: {episode.goal}\n      ({task.id}, {task.form}, level {task.level}; planner {planner.name})")
+        print(f"Goal: {shorten(episode.goal, 300)}")
+        print(f"      ({task.id}, {task.form}, level {task.level}; planner {planner.name})")
         record = episode.run(on_forecast=_show_forecast, on_step=lambda _, step: _show_result(step))
     except KeyboardInterrupt:
         episode.stop()

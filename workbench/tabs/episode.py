@@ -13,10 +13,10 @@ from typing import Any
 import gradio as gr
 
 from executors.errors import InputError, WorkbenchError
-from workbench.drivers import MODES, RecordedDriver, SimulatorDriver, splits, templates
+from workbench.drivers import MODES, GetPlanner, RecordedDriver, SimulatorDriver, splits, templates
 from workbench.episode_html import render_panels, render_planner
 from workbench.episode_session import EpisodeSession
-from workbench.planner_shelf import PlannerShelf
+from workbench.planner_shelf import PlannerShelf, Readiness
 from workbench.recordings import list_files, list_trajectories, read_trajectory, resolve_file
 from workbench.theme import read_script
 
@@ -27,6 +27,9 @@ PLANNER_QUEUE = "planner"
 """All handlers that make forecasts share one place: a planner serves one forecast at a time."""
 
 MAX_SEED = 999_999
+
+NUM_OUTPUTS = 14
+"""Updates that `EpisodeHandlers.show` makes: seven panels and seven buttons."""
 
 
 class EpisodeHandlers:
@@ -44,11 +47,14 @@ class EpisodeHandlers:
         split = splits()[0]
         return session, *self.open_task(session, templates(split)[0][1], split, 0, planner, MODES[0])
 
-    def open_task(self, session: EpisodeSession, template: str, split: str, seed: float, planner: str, mode: str):
+    def open_task(
+        self, session: EpisodeSession, template: str, split: str, seed: float, planner: str, mode: str
+    ) -> tuple[Any, ...]:
         """Starts a task of the simulator."""
         try:
             seed_number = _seed(seed)
-            session.open(lambda: SimulatorDriver(template, split, seed_number, lambda: self.shelf.get(planner), mode))
+            get_planner = self._planner_of(session, planner)
+            session.open(lambda: SimulatorDriver(template, split, seed_number, get_planner, mode))
         except WorkbenchError as error:
             session.fail(error)
         return self.show(session, planner)
@@ -64,9 +70,28 @@ class EpisodeHandlers:
             return *groups, gr.skip(), *self.open_task(session, template, split, seed, planner, mode)
         files = self.list_recordings(name)
         if name:
-            return *groups, files, *self.open_recorded(session, name, position, planner)
+            return *groups, files, *self.open_recorded(session, name, position, planner, mode)
         session.clear("Choose a trajectory file.")
         return *groups, files, *self.show(session, planner)
+
+    def choose_mode(
+        self, session: EpisodeSession, template: str, split: str, seed: float, planner: str, mode: str,
+        source: str, name: str | None, position: int | None,
+    ) -> tuple[Any, ...]:
+        """Another mode: a task starts again, a recording stays at its screen."""
+        if source == SIMULATOR:
+            return self.open_task(session, template, split, seed, planner, mode)
+        if not name:
+            return self.show(session, planner)
+        number = session.cursor + 1
+        self.open_recorded(session, name, position, planner, mode)
+        session.go_to(number)
+        return self.show(session, planner)
+
+    def _planner_of(self, session: EpisodeSession, planner: str) -> GetPlanner:
+        """Fetches the planner that the session names when it is asked, which may be another one later."""
+        session.planner = planner
+        return lambda: self.shelf.get(session.planner)
 
     def list_templates(self, split: str) -> Any:
         """The tasks of a split."""
@@ -79,21 +104,24 @@ class EpisodeHandlers:
         value = name if name in files else None
         return gr.Dropdown(choices=files, value=value, info=_files_hint(files, self.data_root))
 
-    def list_recorded(self, session: EpisodeSession, name: str | None, planner: str) -> tuple[Any, ...]:
+    def list_recorded(self, session: EpisodeSession, name: str | None, planner: str, mode: str) -> tuple[Any, ...]:
         """The trajectories of a file, the first of which is opened."""
         try:
             choices = list_trajectories(resolve_file(self.data_root, name))
         except WorkbenchError as error:
             session.fail(error)
             return gr.Dropdown(choices=[], value=None), *self.show(session, planner)
-        return gr.Dropdown(choices=choices, value=0), *self.open_recorded(session, name, 0, planner)
+        return gr.Dropdown(choices=choices, value=0), *self.open_recorded(session, name, 0, planner, mode)
 
-    def open_recorded(self, session: EpisodeSession, name: str | None, position: int | None, planner: str):
+    def open_recorded(
+        self, session: EpisodeSession, name: str | None, position: int | None, planner: str, mode: str
+    ) -> tuple[Any, ...]:
         """Opens a recorded trajectory."""
         try:
             path = resolve_file(self.data_root, name)
             trajectory = read_trajectory(path, int(position or 0))
-            session.open(lambda: RecordedDriver(trajectory, lambda: self.shelf.get(planner)))
+            get_planner = self._planner_of(session, planner)
+            session.open(lambda: RecordedDriver(trajectory, get_planner, mode))
         except WorkbenchError as error:
             session.fail(error)
         return self.show(session, planner)
@@ -102,18 +130,21 @@ class EpisodeHandlers:
 
     def forecast(self, session: EpisodeSession, planner: str) -> Iterator[tuple[Any, ...]]:
         """One forecast."""
+        session.planner = planner
         yield self.show(session, planner, is_busy=True, keeps_screen=True)
         session.forecast()
         yield self.show(session, planner)
 
     def act(self, session: EpisodeSession, planner: str) -> Iterator[tuple[Any, ...]]:
         """One action."""
+        session.planner = planner
         yield self.show(session, planner, is_busy=True, keeps_screen=True)
         session.act()
         yield self.show(session, planner)
 
     def run(self, session: EpisodeSession, planner: str) -> Iterator[tuple[Any, ...]]:
         """Forecasts and actions until the episode ends or is stopped; shows each."""
+        session.planner = planner
         yield self.show(session, planner, is_busy=True, keeps_screen=True)
         steps = session.run()
         try:
@@ -152,13 +183,12 @@ class EpisodeHandlers:
 
     # ---- showing
 
-    def poll_planner(self, session: EpisodeSession | None, planner: str) -> tuple[Any, ...]:
-        """The planner's line; the timer rests once nothing changes any more."""
+    def poll_planner(self, session: EpisodeSession, planner: str) -> tuple[Any, ...]:
+        """The planner's line; once nothing changes any more the timer rests and the page shows what is possible."""
         status = self.shelf.status(planner)
-        panel = gr.skip()
-        if status.is_final and session is not None:
-            panel = render_panels(session.view(), status).forecast
-        return render_planner(status), gr.Timer(active=not status.is_final), panel
+        if not status.is_final or session.view().is_busy:
+            return render_planner(status), gr.Timer(active=not status.is_final), *[gr.skip()] * NUM_OUTPUTS
+        return render_planner(status), gr.Timer(active=False), *self.show(session, planner, keeps_screen=True)
 
     def choose_planner(self, session: EpisodeSession, planner: str) -> tuple[Any, ...]:
         """Another planner: starts loading it."""
@@ -168,9 +198,11 @@ class EpisodeHandlers:
     def show(
         self, session: EpisodeSession, planner: str, *, is_busy: bool = False, keeps_screen: bool = False
     ) -> tuple[Any, ...]:
-        """Updates of all panels and buttons, in the order of `EpisodeTab.outputs`."""
+        """Updates of all panels and buttons, in the order of the tab's outputs."""
+        status = self.shelf.status(planner)
         view = session.view(is_busy=is_busy)
-        panels = render_panels(view, self.shelf.status(planner))
+        has_planner = status.readiness in (Readiness.READY, Readiness.LOADING)
+        panels = render_panels(view, status)
         screen = gr.skip() if keeps_screen else panels.screen
         return (
             panels.goal,
@@ -180,9 +212,9 @@ class EpisodeHandlers:
             panels.thought,
             panels.history,
             panels.position,
-            gr.Button(interactive=view.can_forecast),
-            gr.Button(interactive=view.can_act),
-            gr.Button(interactive=view.can_run),
+            gr.Button(interactive=view.can_forecast and has_planner),
+            gr.Button(interactive=view.can_act and has_planner),
+            gr.Button(interactive=view.can_run and has_planner),
             gr.Button(interactive=view.can_stop),
             gr.Button(interactive=view.can_reset),
             gr.Button(interactive=view.can_go_back),
@@ -191,8 +223,8 @@ class EpisodeHandlers:
 
 
 def _seed(value: float | None) -> int:
-    if value is None or value != int(value) or not 0 <= value <= MAX_SEED:
-        raise InputError(f"seed {value!r} is not allowed: give a whole number 0..{MAX_SEED}")
+    if value is None or not 0 <= value <= MAX_SEED or value != int(value):
+        raise InputError(f"seed {value} is not allowed: give a whole number 0..{MAX_SEED}")
     return int(value)
 
 
@@ -210,7 +242,7 @@ def build_tab(handlers: EpisodeHandlers, default_planner: str, *, may_choose_pla
         default_planner: the planner's path that the field starts with.
         may_choose_planner: whether visitors may name another planner.
     """
-    session = gr.State(None, time_to_live=3600, delete_callback=_close)
+    session = gr.State(EpisodeSession(), delete_callback=EpisodeSession.close)
     with gr.Row(elem_classes="tw-grid"):
         with gr.Column(elem_classes="tw-controls"):
             controls = _build_controls(handlers, default_planner, may_choose_planner)
@@ -231,12 +263,7 @@ def build_tab(handlers: EpisodeHandlers, default_planner: str, *, may_choose_pla
     _wire_sources(handlers, session, controls, outputs)
     _wire_steps(handlers, session, controls["planner"], buttons, (back, on), outputs)
     history.click(handlers.go_to, [session, controls["planner"]], outputs, **_CHEAP)
-    _wire_planner(handlers, session, controls, forecast)
-
-
-def _close(session: EpisodeSession | None) -> None:
-    if session is not None:
-        session.close()
+    _wire_planner(handlers, session, controls, outputs)
 
 
 def _build_controls(handlers: EpisodeHandlers, default_planner: str, may_choose_planner: bool) -> dict[str, Any]:
@@ -248,7 +275,7 @@ def _build_controls(handlers: EpisodeHandlers, default_planner: str, may_choose_
             [(name.replace("_", " "), name) for name in splits()], value=split, label="Split", elem_id="ep-split"
         )
         controls["template"] = gr.Dropdown(choices, value=choices[0][1], label="Task", elem_id="ep-task")
-        controls["seed"] = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, elem_id="ep-seed")
+        controls["seed"] = gr.Number(0, label="Seed", elem_id="ep-seed")
     files = list_files(handlers.data_root)
     with gr.Group(visible=False) as recorded:
         controls["file"] = gr.Dropdown(
@@ -268,13 +295,14 @@ def _build_controls(handlers: EpisodeHandlers, default_planner: str, may_choose_
     return controls
 
 
+_BUTTONS = {"forecast": "secondary", "act": "secondary", "run": "primary", "stop": "stop", "reset": "secondary"}
+
+
 def _build_buttons() -> dict[str, gr.Button]:
     with gr.Row(elem_classes="tw-buttons"):
         return {
             name: gr.Button(name.capitalize(), variant=variant, interactive=False, elem_id=f"ep-{name}")
-            for name, variant in (
-                ("forecast", "secondary"), ("act", "secondary"), ("run", "primary"), ("stop", "stop"), ("reset", "secondary"),
-            )
+            for name, variant in _BUTTONS.items()
         }
 
 
@@ -298,11 +326,13 @@ def _wire_sources(
         handlers.open_task, task, outputs, **_CHEAP
     )
     gr.on(
-        [controls["template"].input, controls["seed"].submit, controls["seed"].blur, controls["mode"].input],
-        handlers.open_task, task, outputs, **_CHEAP,
+        [controls["template"].input, controls["seed"].input],
+        handlers.open_task, task, outputs, trigger_mode="always_last", **_CHEAP,
     )
-    file.input(handlers.list_recorded, [session, file, planner], [position, *outputs], **_CHEAP)
-    position.input(handlers.open_recorded, [session, file, position, planner], outputs, **_CHEAP)
+    mode = controls["mode"]
+    mode.input(handlers.choose_mode, [*task, controls["source"], file, position], outputs, **_CHEAP)
+    file.input(handlers.list_recorded, [session, file, planner, mode], [position, *outputs], **_CHEAP)
+    position.input(handlers.open_recorded, [session, file, position, planner, mode], outputs, **_CHEAP)
     controls["refresh"].click(handlers.list_recordings, [file], [file], **_CHEAP)
 
 
@@ -325,9 +355,9 @@ def _wire_steps(
 
 
 def _wire_planner(
-    handlers: EpisodeHandlers, session: gr.State, controls: dict[str, Any], forecast: gr.HTML
+    handlers: EpisodeHandlers, session: gr.State, controls: dict[str, Any], outputs: list[Any]
 ) -> None:
     planner, status = controls["planner"], controls["planner_status"]
     timer = gr.Timer(1.0)
-    timer.tick(handlers.poll_planner, [session, planner], [status, timer, forecast], **_CHEAP)
+    timer.tick(handlers.poll_planner, [session, planner], [status, timer, *outputs], **_CHEAP)
     gr.on([planner.submit, planner.blur], handlers.choose_planner, [session, planner], [status, timer], **_CHEAP)
