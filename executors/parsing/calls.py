@@ -36,10 +36,10 @@ _POINT_TAG = re.compile(
     r"<\|?(?:box_start|point|bbox|box)\|?>[\s0-9.,()\[\]eE+-]*+(?:<(?:/(?:point|bbox|box)|\|box_end\|)>)?"
 )
 _TOKENS = {quote: re.compile(rf"\\.|{quote}|\n\s*+", re.DOTALL) for quote in "'\""}
-# What may follow the quote that closes a text: the next argument, the end of the call and then of the line, another
-# call, or the end of the reply. `weak` is a closing parenthesis with other text behind it.
+# What may follow the quote that closes a text: the next argument, the end of the call and then of the line or the bar
+# before a forecast's instruction, another call, or the end of the reply. `weak` is a closing parenthesis with other text behind it.
 _CLOSE = re.compile(
-    rf"\s*+(?:,\s*+(?:{'|'.join(sorted(_ARGUMENT_NAMES))})\s*+=|\)[ \t]*+(?:\Z|[\r\n#;<`]|,?[ \t]*+{_BOUNDARY})|\Z)"
+    rf"\s*+(?:,\s*+(?:{'|'.join(sorted(_ARGUMENT_NAMES))})\s*+=|\)[ \t]*+(?:\Z|[\r\n#;<`|]|,?[ \t]*+{_BOUNDARY})|\Z)"
     rf"|[ \t]*+\r?\n\s*+{_BOUNDARY}|(?P<weak>\s*+\))"
 )
 _MAX_AFTER_WEAK = 2000  # how far to look for a better end; keeps a reply of many such calls linear
