@@ -13,6 +13,7 @@ from typing import Any
 
 from executors.errors import CheckpointError, InputError, MissingFileError, OutputError
 from training.config import ForecastConfig, from_dict, to_dict
+from training.cpu import keep_freed_memory
 
 SETTINGS_FILE = "tracer1.json"
 SCHEMA_VERSION = 1
@@ -69,6 +70,8 @@ def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: A
         tokenizer.pad_token = tokenizer.eos_token
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if str(device) == "cpu":
+        keep_freed_memory()
     return model.to(device).eval(), processor
 
 

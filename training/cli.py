@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "episode": "training.commands.episode",
     "train": "training.commands.train",
     "evaluate": "training.commands.evaluate",
+    "compare": "training.commands.compare",
     "import": "training.commands.import_",
 }
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from executors.actions import Action, format_call
-from executors.geometry import ImageSize, ModelFamily, PointNorm
+from executors.geometry import ImageSize, ModelFamily
 from executors.parsing import build_action, scan_call
 
 THINK_END = "</think>"

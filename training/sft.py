@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Any
 from executors.errors import InputError
 from training.checkpoint import load_model_and_processor, save_planner_settings
 from training.config import SftConfig
+from training.cpu import speed_up_on_cpu
 from training.datasets.simulator import load_trajectories
 from training.forecast import parse_forecast
 from training.samples import Sample, build_samples
 from training.sft_batches import Collator, SftRecord, build_sft_records, corpus_of, plan_batches
-from training.tiny import build_model, build_processor, save_checkpoint, speed_up_on_cpu
+from training.tiny import build_model, build_processor, save_checkpoint
 
 if TYPE_CHECKING:
     from training.run_folder import RunFolder

@@ -210,6 +210,7 @@ def _train(
 ) -> Path:
     import torch
 
+    from training.cpu import speed_up_on_cpu
     from training.run_callback import RunCallback, quiet_libraries
     from training.run_folder import RunStopped
     from training.tiny import save_checkpoint
@@ -222,6 +223,7 @@ def _train(
     if not samples:
         raise InputError(f"config field 'data': split {config.data.split!r} has no samples: give another file or split")
     model, processor = load_model_and_processor(config.model, dtype="float32")
+    speed_up_on_cpu(model)
     print(f"{len(samples)} prompts, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
 
     from training.grpo import PlannerGRPOTrainer, grpo_arguments

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from executors.errors import OutputError
 from training.config import TinyModelConfig
@@ -180,26 +180,6 @@ def build_model(config: TinyModelConfig, processor: Qwen3VLProcessor, seed: int)
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=True
     )
     return model
-
-
-def speed_up_on_cpu(model: Qwen3VLForConditionalGeneration) -> None:
-    """Makes a training step of any Qwen3-VL about a quarter cheaper on a CPU, with equal results up to rounding.
-
-    torch's fused attention has a slow backward pass on CPUs, so attention is written out; a convolution whose kernel
-    is its stride is one matrix product, so the patch embedding is computed as that. On a GPU nothing is changed.
-    """
-    import torch.nn.functional as F
-
-    if model.device.type != "cpu":
-        return
-    model.set_attn_implementation("eager")
-    embed = model.model.visual.patch_embed
-
-    def forward(patches_PD: Any) -> Any:
-        weight = embed.proj.weight.view(embed.embed_dim, -1)
-        return F.linear(patches_PD.to(weight.dtype), weight, embed.proj.bias)
-
-    embed.forward = forward
 
 
 def count_parameters(model: Qwen3VLForConditionalGeneration) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
 MIN_TEXT_PX = 12
 
 
-@lru_cache(maxsize=None)
+@cache
 def font(size_px: int) -> ImageFont.FreeTypeFont:
     """The bundled font at a size."""
     return ImageFont.load_default(size_px)

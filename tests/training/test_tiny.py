@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from training.checkpoint import load_model_and_processor
 from training.config import TinyModelConfig
+from training.cpu import speed_up_on_cpu
 from training.tiny import (
     SPECIAL_TOKENS,
     build_model,
     build_processor,
     count_parameters,
     save_checkpoint,
-    speed_up_on_cpu,
 )
 
 CORPUS = ['Goal: Turn on the "Wi-Fi" switch\nDone: nothing\nSteps: 6', '1. click() | tap the "Wi-Fi" switch'] * 5

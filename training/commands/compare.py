@@ -1,0 +1,94 @@
+"""`tracer1 compare`: several planners on the same tasks, as a table; what is already in the file is not run again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from executors.errors import InputError, OutputError
+from training.commands.episode import whole_number
+
+HELP = "score several planners on the same tasks and print a table"
+MODES = ("anticipatory", "reactive")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("benchmark", choices=("simulator",), help="the benchmark")
+    parser.add_argument("--planner", action="append", default=[], metavar="NAME=PLANNER",
+                        help="a planner and its name in the table, again for each; see `tracer1 evaluate`")
+    parser.add_argument("--splits", default="test", help="splits, joined by commas (default: %(default)s)")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds of the tasks, joined by commas (default: %(default)s)")
+    parser.add_argument("--modes", default="anticipatory,reactive",
+                        help="anticipatory, reactive or both, joined by commas (default: %(default)s)")
+    parser.add_argument("--episodes", type=whole_number(1), default=96, metavar="N",
+                        help="tasks for each planner, split, mode and seed (default: %(default)s)")
+    parser.add_argument("--batch-size", type=whole_number(1), default=32, metavar="B",
+                        help="episodes at once (default: %(default)s)")
+    parser.add_argument("--without-forecast-accuracy", action="store_true",
+                        help="leave out the second measurement, accuracy by lookahead, which costs as much again")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE",
+                        help="JSON Lines file of the records; what it holds is not run again")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs what is missing and prints the tables of all records in the file."""
+    from executors.simulator import list_tasks
+    from training.benchmarks.simulator import evaluate
+    from training.benchmarks.tables import forecast_table, read_records, success_table
+    from training.planner import load_planner
+
+    planners = [_named(text) for text in args.planner]
+    splits, modes = args.splits.split(","), args.modes.split(",")
+    seeds = [_seed(text) for text in args.seeds.split(",")]
+    for split in splits:
+        list_tasks(split)
+    for mode in modes:
+        if mode not in MODES:
+            raise InputError(f"--modes {mode!r} is not a mode: choose from {', '.join(MODES)}")
+    records = read_records(args.out)
+    done = {(r["name"], r["split"], r["mode"], r["seed"], r["num_episodes"]) for r in records}
+    for name, spec in planners:
+        todo = [
+            key
+            for split in splits
+            for mode in modes
+            for seed in seeds
+            if (key := (name, split, mode, seed, args.episodes)) not in done
+        ]
+        planner = load_planner(spec) if todo else None
+        for _, split, mode, seed, num_episodes in todo:
+            result = evaluate(
+                planner, split, num_episodes, seed, mode == "reactive", batch_size=args.batch_size,
+                with_forecast_accuracy=mode == "anticipatory" and not args.without_forecast_accuracy,
+            )
+            records.append({"name": name, **result})
+            _append(args.out, records[-1])
+            share = f"{result['success_rate']:.1%} of {num_episodes}, {result['seconds']:.0f} s"
+            print(f"{name} {split} {mode} seed {seed}: {share}", file=sys.stderr, flush=True)
+    print(success_table(records), forecast_table(records), sep="\n\n")
+    return 0
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, sep, spec = text.partition("=")
+    if not (sep and name.strip() and spec.strip()):
+        raise InputError(f"--planner {text!r} is not NAME=PLANNER: write for example sft=runs/1_sft/final")
+    return name.strip(), spec.strip()
+
+
+def _seed(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise InputError(f"--seeds {text!r} is not a whole number: write for example --seeds 0,1,2")
+    return int(text)
+
+
+def _append(path: Path, record: dict) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(record, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}): choose a file you may write") from None
