@@ -194,6 +194,7 @@ def format_reply(thought: str, steps: Iterable[ForecastStep], **frame: Any) -> s
 def without_points(action: Action) -> Action:
     """The action with its points removed, as a planner that leaves grounding to the tool agent writes it.
 
+    >>> from executors.geometry import PointNorm
     >>> without_points(Action(type="click", point=PointNorm(0.5, 0.5))).point is None
     True
     """

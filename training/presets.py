@@ -36,8 +36,11 @@ class PipelineConfig:
 def tiny(seed: int) -> PipelineConfig:
     """The planner that ships with the project: 7 million parameters."""
     data = DataConfig(num_episodes=2400, seed=seed)
-    rl_optim = OptimConfig(num_steps=150, batch_size=32, learning_rate=1e-5, save_every=25, seed=seed)
-    grpo = GrpoConfig(group_size=8, max_completion_tokens=192)
+    rl_data = replace(data, num_episodes=400)
+    rl_optim = OptimConfig(
+        num_steps=80, batch_size=32, learning_rate=5e-5, precision="bfloat16", save_every=20, seed=seed
+    )
+    grpo = GrpoConfig(group_size=8, max_completion_tokens=160)
     return PipelineConfig(
         sft=SftConfig(
             data=data,
@@ -51,8 +54,8 @@ def tiny(seed: int) -> PipelineConfig:
             eval_every=100,
             eval_samples=32,
         ),
-        stage1=Stage1Config(model=FROM_STAGE_BEFORE, data=replace(data, seed=seed + 1), grpo=grpo, optim=rl_optim),
-        stage2=Stage2Config(model=FROM_STAGE_BEFORE, data=replace(data, seed=seed + 2), grpo=grpo, optim=rl_optim),
+        stage1=Stage1Config(model=FROM_STAGE_BEFORE, data=replace(rl_data, seed=seed + 1), grpo=grpo, optim=rl_optim),
+        stage2=Stage2Config(model=FROM_STAGE_BEFORE, data=replace(rl_data, seed=seed + 2), grpo=grpo, optim=rl_optim),
     )
 
 

@@ -19,6 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,7 +202,11 @@ def _build_trainer(
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    stopper = RunCallback(run, keep_checkpoints=optim.keep_checkpoints)
+    stopper = RunCallback(
+        run,
+        keep_checkpoints=optim.keep_checkpoints,
+        on_checkpoint=partial(save_planner_settings, config=config.forecast),
+    )
     trainer = Trainer(
         model=model,
         args=args,

@@ -37,7 +37,8 @@ _POINT_TAG = re.compile(
 )
 _TOKENS = {quote: re.compile(rf"\\.|{quote}|\n\s*+", re.DOTALL) for quote in "'\""}
 # What may follow the quote that closes a text: the next argument, the end of the call and then of the line or the bar
-# before a forecast's instruction, another call, or the end of the reply. `weak` is a closing parenthesis with other text behind it.
+# before a forecast's instruction, another call, or the end of the reply. `weak` is a closing parenthesis with other
+# text behind it.
 _CLOSE = re.compile(
     rf"\s*+(?:,\s*+(?:{'|'.join(sorted(_ARGUMENT_NAMES))})\s*+=|\)[ \t]*+(?:\Z|[\r\n#;<`|]|,?[ \t]*+{_BOUNDARY})|\Z)"
     rf"|[ \t]*+\r?\n\s*+{_BOUNDARY}|(?P<weak>\s*+\))"
