@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -26,6 +27,8 @@ COMMANDS: dict[str, str] = {
     "import": "training.commands.import_",
 }
 
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code; usage errors and --help leave by SystemExit, as argparse does.
@@ -34,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; the process's own when None.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # started with the stream closed
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # model text may hold characters the terminal cannot show
@@ -48,8 +54,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("tracer1: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit flush would fail again
+        _drop_output()
         return 141
+    except OSError as error:
+        if error.errno not in _DISK_IS_FULL:
+            raise
+        print(f"tracer1: cannot write ({error.strerror}): free some space, then run the command again", file=sys.stderr)
+        _drop_output()
+        return 2
+
+
+def _drop_output() -> None:
+    """Leaves what is still buffered for standard output unwritten; else the flush at exit would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(argv: list[str]) -> int:

@@ -199,6 +199,12 @@ class SftConfig:
     """Sequences per step of the text warm-up."""
     text_warmup_learning_rate: float = 1e-3
     """Peak learning rate of the text warm-up."""
+    reading_steps: int = 0
+    """Steps of reading lessons after the text warm-up: pieces of screenshots and the words of their elements."""
+    reading_batch_size: int = 64
+    """Lessons per step."""
+    reading_learning_rate: float = 1e-3
+    """Peak learning rate of the reading lessons."""
     reactive_share: float = 0.15
     """Share of samples that ask for one step only, so that the same planner can also be run reactively, 0..1."""
     eval_samples: int = 48
@@ -209,7 +215,8 @@ class SftConfig:
     def __post_init__(self) -> None:
         _check(self.eval_samples >= 0, "eval_samples", self.eval_samples, "0 or more samples")
         _check(self.eval_every >= 1, "eval_every", self.eval_every, "at least 1 step")
-        _check(self.text_warmup_steps >= 0, "text_warmup_steps", self.text_warmup_steps, "0 or more steps")
+        for name in ("text_warmup_steps", "reading_steps"):
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more steps")
         _check(0 <= self.reactive_share <= 1, "reactive_share", self.reactive_share, "0..1")
 
 

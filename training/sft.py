@@ -5,8 +5,9 @@ How this differs from the paper:
 1. The paper starts Stage 1 from a pretrained Qwen3-VL-8B-Thinking and has no SFT. A planner of a few million random
    weights has no forecasts to reward, so it is taught to read screens and to write plans first.
 2. For the same reason there may be a text warm-up (`text_warmup_steps`): the screen is described in words instead of
-   shown, and only the plan has a loss. Then the screenshot comes, and thought (the description) and plan have a loss.
-   Both are one run of one trainer with one count of steps; only batches and learning rate change.
+   shown, and only the plan has a loss. Then there may be reading lessons (training.reading). Then the screenshot comes,
+   and thought (the description) and plan have a loss. All are one run of one trainer with one count of steps; only
+   batches and learning rate change.
 3. The thoughts are the recorded ones, descriptions of the screen in the embedded world; the paper's planner thinks
    freely. For a pretrained checkpoint the thought may be empty.
 4. A share of the samples asks for one step only (`reactive_share`), so that the reactive planner which forecasts are
@@ -29,6 +30,7 @@ from training.config import SftConfig
 from training.cpu import speed_up_on_cpu
 from training.datasets.simulator import load_trajectories
 from training.forecast import parse_forecast
+from training.reading import ReadingRecord, build_reading_records
 from training.samples import Sample, build_samples
 from training.sft_batches import Collator, SftRecord, build_sft_records, corpus_of, plan_batches
 from training.tiny import build_model, build_processor, save_checkpoint
@@ -102,28 +104,40 @@ def _validation_records(config: SftConfig, processor: Any) -> list[SftRecord]:
     return _records(replace(config, reactive_share=0.0), samples[::stride][: config.eval_samples], processor)
 
 
+def phases_of(config: SftConfig) -> list[tuple[int, float]]:
+    """(optimiser steps, peak learning rate) of text warm-up, reading lessons and image phase, in order."""
+    return [
+        (config.text_warmup_steps, config.text_warmup_learning_rate),
+        (config.reading_steps, config.reading_learning_rate),
+        (config.optim.num_steps, config.optim.learning_rate),
+    ]
+
+
 def learning_rate_factor(step: int, config: SftConfig) -> float:
     """Learning rate of an optimiser step divided by `optim.learning_rate`; each phase warms up and decays by itself.
 
     Args:
-        step: from 0; the text warm-up comes first.
+        step: from 0, counted through all phases.
         config: gives phases, peaks, warm-up share and schedule.
 
     >>> learning_rate_factor(5, SftConfig())
     1.0
     """
-    optim = config.optim
-    is_text = step < config.text_warmup_steps
-    length = config.text_warmup_steps if is_text else optim.num_steps
-    position = step if is_text else min(step - config.text_warmup_steps, length)
-    peak = config.text_warmup_learning_rate / optim.learning_rate if is_text else 1.0
+    optim, position = config.optim, step
+    for length, peak in phases_of(config):  # noqa: B007
+        if position < length:
+            break
+        position -= length
+    else:
+        position = length
+    factor = peak / optim.learning_rate
     warmup = round(length * optim.warmup_ratio)
     if position < warmup:
-        return peak * (position + 1) / (warmup + 1)
+        return factor * (position + 1) / (warmup + 1)
     done = (position - warmup) / max(1, length - warmup)
     if optim.schedule == "cosine":
-        return peak * max(0.02, 0.5 * (1 + math.cos(math.pi * done)))
-    return peak * (max(0.02, 1 - done) if optim.schedule == "linear" else 1.0)
+        return factor * max(0.02, 0.5 * (1 + math.cos(math.pi * done)))
+    return factor * (max(0.02, 1 - done) if optim.schedule == "linear" else 1.0)
 
 
 def _build_trainer(
@@ -142,20 +156,38 @@ def _build_trainer(
 
     optim = config.optim
     has_gpu = torch.cuda.is_available()
-    total = config.text_warmup_steps + optim.num_steps
+    total = sum(length for length, _ in phases_of(config))
+    first_image_step = total - optim.num_steps
     collator = Collator(processor)
     text_batches = plan_batches(
         records,
         batch_size=max(1, config.text_warmup_batch_size // optim.accumulation),
         num_batches=config.text_warmup_steps * optim.accumulation,
         seed=optim.seed,
-        is_text=True,
+        mix_sizes=True,
+    )
+    lessons: list[ReadingRecord] = []
+    if config.reading_steps:
+        lessons = list(build_reading_records([r.sample for r in records], processor, seed=optim.seed))
+        if not lessons:
+            raise InputError("config field 'reading_steps': no screenshot has an element tree to read: set it to 0")
+    reading_batches = plan_batches(
+        lessons or records,
+        batch_size=max(1, config.reading_batch_size // optim.accumulation),
+        num_batches=config.reading_steps * optim.accumulation,
+        seed=optim.seed,
+        mix_sizes=True,
     )
     image_batches = plan_batches(
         records, batch_size=optim.batch_size, num_batches=optim.num_steps * optim.accumulation, seed=optim.seed
     )
-    rows = [{"record": record, "is_text": is_text} for is_text in (False, True) for record in records]
-    batches = [[len(records) + i for i in batch] for batch in text_batches] + image_batches
+    rows: list[dict[str, Any]] = []
+    batches: list[list[int]] = []
+    for kind, planned, is_text in (
+        (records, text_batches, True), (lessons, reading_batches, False), (records, image_batches, False)
+    ):  # fmt: skip
+        batches += [[len(rows) + i for i in batch] for batch in planned]
+        rows += [{"record": record, "is_text": is_text} for record in kind]
 
     class Trainer(SFTTrainer):
         """TRL's trainer with the planned batches and the schedule of two phases."""
@@ -174,7 +206,7 @@ def _build_trainer(
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             step = state.global_step
-            is_due = step > config.text_warmup_steps and (step % config.eval_every == 0 or step == total)
+            is_due = step > first_image_step and (step % config.eval_every == 0 or step == total)
             if validation and is_due:
                 for name, value in validate(trainer.model, processor, validation, collator, config).items():
                     trainer._metrics["train"][name].append(value)

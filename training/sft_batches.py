@@ -14,6 +14,7 @@ from typing import Any
 from executors.errors import InputError
 from training.config import ForecastConfig
 from training.forecast import THINK_END, ForecastStep, format_plan
+from training.reading import ReadingRecord
 from training.samples import Sample
 
 IGNORED = -100
@@ -40,6 +41,10 @@ class SftRecord:
     def length(self) -> int:
         """Tokens of prompt and completion, the image counted as one."""
         return len(self.prompt_ids) + len(self.completion_ids)
+
+    def load_image(self) -> Any:
+        """The screenshot as PIL RGB, None when there is none."""
+        return self.sample.load_image()
 
 
 def is_reactive(sample: Sample, share: float, seed: int) -> bool:
@@ -106,7 +111,7 @@ def _encode(tokenizer: Any, text: str) -> tuple[int, ...]:
 
 
 def plan_batches(
-    records: Sequence[SftRecord], *, batch_size: int, num_batches: int, seed: int, is_text: bool = False
+    records: Sequence[SftRecord | ReadingRecord], *, batch_size: int, num_batches: int, seed: int, mix_sizes: bool = False
 ) -> list[list[int]]:
     """The order of training: `num_batches` lists of record indices.
 
@@ -119,17 +124,17 @@ def plan_batches(
         batch_size: B, sequences in a batch.
         num_batches: how many batches, at least 0.
         seed: decides the order.
-        is_text: images do not matter.
+        mix_sizes: screenshots of one batch may differ in size, or are not shown at all.
 
     Raises:
         InputError: there are no records.
     """
     if not records:
         raise InputError("there are no training samples: give trajectories with steps that may be imitated")
-    rng = random.Random(f"batches/{seed}/{is_text}")
+    rng = random.Random(f"batches/{seed}/{mix_sizes}")
     batches: list[list[int]] = []
     while len(batches) < num_batches:
-        epoch = _epoch_batches(records, batch_size, rng, is_text)
+        epoch = _epoch_batches(records, batch_size, rng, mix_sizes)
         if not epoch:
             order = rng.sample(range(len(records)), len(records))
             epoch = [[order[i % len(order)] for i in range(batch_size)]]
@@ -141,10 +146,12 @@ _SORTED_TOGETHER = 16
 """Batches whose records are sorted by length together: more pads less and shuffles less."""
 
 
-def _epoch_batches(records: Sequence[SftRecord], size: int, rng: random.Random, is_text: bool) -> list[list[int]]:
+def _epoch_batches(
+    records: Sequence[SftRecord | ReadingRecord], size: int, rng: random.Random, mix_sizes: bool
+) -> list[list[int]]:
     groups: dict[Any, list[int]] = defaultdict(list)
     for index in rng.sample(range(len(records)), len(records)):
-        groups[None if is_text else records[index].sample.observation.image_size].append(index)
+        groups[None if mix_sizes else records[index].sample.observation.image_size].append(index)
     batches = []
     for group in groups.values():
         for start in range(0, len(group), size * _SORTED_TOGETHER):
@@ -157,8 +164,8 @@ def _epoch_batches(records: Sequence[SftRecord], size: int, rng: random.Random, 
 class Collator:
     """Records -> the tensors of one forward pass, padded on the left.
 
-    Rows are `{"record": SftRecord, "is_text": bool}`: text rows use the told prompt and only the plan has a loss,
-    others bring their screenshot and both thought and plan have one.
+    Rows are `{"record": SftRecord or ReadingRecord, "is_text": bool}`: text rows use the told prompt and only the plan
+    has a loss, others bring their image and their whole completion has one.
     """
 
     def __init__(self, processor: Any) -> None:
@@ -171,12 +178,12 @@ class Collator:
         """input_ids_BL, attention_mask_BL, labels_BL, and for images mm_token_type_ids_BL, pixel_values_PD, grids."""
         pairs, images = [], []
         for row in rows:
-            record: SftRecord = row["record"]
+            record: SftRecord | ReadingRecord = row["record"]
             if row["is_text"]:
                 pairs.append((record.told_ids, record.plan_ids))
             else:
                 pairs.append((record.prompt_ids, record.completion_ids))
-                images += [image] if (image := record.sample.load_image()) is not None else []
+                images += [image] if (image := record.load_image()) is not None else []
         batch = self.prompts([p for p, _ in pairs], images, [c for _, c in pairs])
         return batch
 

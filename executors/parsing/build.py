@@ -37,6 +37,7 @@ _BUTTONS = {
 _COORDINATE_TOKENS = re.compile(r"<\|?/?(?:box_start|box_end|point|bbox|box)\|?>|[()\[\]]")
 _COORDINATE = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?(?i:nan|inf|infinity)")
 _DURATION = re.compile(r"\s*([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+)\s*(ms|milliseconds|s|sec|secs|seconds?)?\s*")
+_KEY_COMMA = re.compile(r"['\"]?,['\"]?")
 _MAX_COORDINATES_CHARS = 500
 
 
@@ -193,7 +194,7 @@ class _Arguments:
         return number
 
     def keys(self) -> str | None:
-        """Key names in lower case joined by single spaces, from a list, 'ctrl c' or 'ctrl+c'."""
+        """Key names in lower case joined by single spaces, from a list, 'ctrl c', 'ctrl+c', 'ctrl, c' or 'ctrl','c'."""
         value = self.get(_TEXT_NAMES["key"])
         if value is None:
             return None
@@ -222,6 +223,8 @@ class _Arguments:
 
 
 def _split_keys(text: str) -> list[str]:
+    if len(text) > 1 and "," in text:
+        return [key for name in _KEY_COMMA.split(text) if name for key in _split_keys(name)] or [","]
     if "+" not in text or len(text) == 1:
         return [text]
     names = [name for name in text.split("+") if name]

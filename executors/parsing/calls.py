@@ -40,7 +40,7 @@ _TOKENS = {quote: re.compile(rf"\\.|{quote}|\n\s*+", re.DOTALL) for quote in "'\
 # before a forecast's instruction, another call, or the end of the reply. `weak` is a closing parenthesis with other
 # text behind it.
 _CLOSE = re.compile(
-    rf"\s*+(?:,\s*+(?:{'|'.join(sorted(_ARGUMENT_NAMES))})\s*+=|\)[ \t]*+(?:\Z|[\r\n#;<`|]|,?[ \t]*+{_BOUNDARY})|\Z)"
+    rf"\s*+(?:,\s*+(?:{'|'.join(sorted(_ARGUMENT_NAMES))})\s*+=|(?:,\s*+)?\)[ \t]*+(?:\Z|[\r\n#;<`|]|,?[ \t]*+{_BOUNDARY})|\Z)"
     rf"|[ \t]*+\r?\n\s*+{_BOUNDARY}|(?P<weak>\s*+\))"
 )
 _MAX_AFTER_WEAK = 2000  # how far to look for a better end; keeps a reply of many such calls linear
@@ -111,6 +111,8 @@ def _scan_arguments(text: str, position: int) -> tuple[dict[str, Any], list[Any]
             position = after + 1
         elif "\n" in text[position:after] or text[after] in "#;<`":
             return args, positional, position
+        elif after > position and (key := _KEY.match(text, after)) and key["name"].lower() in _ARGUMENT_NAMES:
+            position = after  # a forgotten comma
         else:
             label = name or f"argument {len(positional)}"
             raise MalformedError(after, f"expected , or ) after {label}, found {shown(text[after : after + 20])}")

@@ -14,14 +14,14 @@ from executors.parsing import ParseResult, parse_reply
 
 HELP = "read model replies from standard input and print the actions they hold"
 
-_SEPARATOR = re.compile(r"^---\r?(?:\n|\Z)", re.MULTILINE)
+_SEPARATOR = re.compile(r"^---[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's options."""
     parser.description = (
-        "Reads replies from standard input, separated by NUL characters if there is one, else by lines that are "
-        "exactly '---'. A reply that cannot be read is printed with its reason; it is no error of the command."
+        "Reads replies from standard input, separated by NUL characters if there is one, else by lines that hold "
+        "only '---'. A reply that cannot be read is printed with its reason; it is no error of the command."
     )
     parser.add_argument("--family", required=True, help=f"whose coordinates: {', '.join(FAMILIES)}")
     parser.add_argument("--image-size", metavar="WxH", help="the screenshot's size in pixels, such as 1920x1080")
@@ -45,13 +45,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read_stdin() -> str:
+    if sys.stdin is None:
+        raise InputError("standard input is closed: pipe the replies into the command, or write < FILE")
     buffer = getattr(sys.stdin, "buffer", None)
     text = sys.stdin.read() if buffer is None else buffer.read().decode("utf-8", errors="replace")
     return text.removeprefix("\ufeff")
 
 
 def split_replies(text: str) -> list[str]:
-    """The replies of a text: split at NUL characters if it holds one, else at lines that are exactly "---".
+    """The replies of a text: split at NUL characters if it holds one, else at lines that hold only "---".
 
     A separator at the very end ends the last reply and opens no empty one; an empty text is one empty reply.
 
