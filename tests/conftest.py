@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared-machine", deadline=None)  # the first example may import a library
+settings.load_profile("shared-machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 

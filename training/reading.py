@@ -2,8 +2,8 @@
 
 A vision tower of random weights learns what a screen looks like long before it learns to read, since most words of a
 plan can be copied from the goal. So it is first shown small pieces: one to three neighbouring elements of a recorded
-element tree, cut out and laid on a canvas, with their roles, labels and states as the answer. A lesson costs a tenth
-of a screenshot.
+element tree, cut out and laid on a canvas, with their roles, labels and states as the answer. A lesson costs about a
+quarter of a screenshot.
 """
 
 from __future__ import annotations

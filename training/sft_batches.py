@@ -111,7 +111,12 @@ def _encode(tokenizer: Any, text: str) -> tuple[int, ...]:
 
 
 def plan_batches(
-    records: Sequence[SftRecord | ReadingRecord], *, batch_size: int, num_batches: int, seed: int, mix_sizes: bool = False
+    records: Sequence[SftRecord | ReadingRecord],
+    *,
+    batch_size: int,
+    num_batches: int,
+    seed: int,
+    mix_sizes: bool = False,
 ) -> list[list[int]]:
     """The order of training: `num_batches` lists of record indices.
 

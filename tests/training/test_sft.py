@@ -34,6 +34,8 @@ CONFIG = SftConfig(
     optim=OptimConfig(num_steps=3, batch_size=2, learning_rate=1e-3, save_every=2, num_threads=1, schedule="cosine"),
     text_warmup_steps=2,
     text_warmup_batch_size=4,
+    reading_steps=1,
+    reading_batch_size=4,
     eval_samples=2,
     eval_every=3,
 )
@@ -92,13 +94,13 @@ def test_a_template_without_open_think_mark_gets_the_plan_alone_or_a_whole_thoug
     assert replies[0].startswith("1. ") and replies[1].startswith(f"<think>\n{thinking.thought}\n</think>\n1. ")
 
 
-@pytest.mark.parametrize("is_text", [False, True])
-def test_batches_cover_an_epoch_without_repeats_and_share_a_screen_size(is_text: bool) -> None:
-    plan = plan_batches(records(), batch_size=2, num_batches=6, seed=3, is_text=is_text)
-    assert plan == plan_batches(records(), batch_size=2, num_batches=6, seed=3, is_text=is_text)
-    assert plan != plan_batches(records(), batch_size=2, num_batches=6, seed=4, is_text=is_text)
+@pytest.mark.parametrize("mix_sizes", [False, True])
+def test_batches_cover_an_epoch_without_repeats_and_share_a_screen_size(mix_sizes: bool) -> None:
+    plan = plan_batches(records(), batch_size=2, num_batches=6, seed=3, mix_sizes=mix_sizes)
+    assert plan == plan_batches(records(), batch_size=2, num_batches=6, seed=3, mix_sizes=mix_sizes)
+    assert plan != plan_batches(records(), batch_size=2, num_batches=6, seed=4, mix_sizes=mix_sizes)
     assert max(Counter(i for batch in plan for i in batch).values()) == 1
-    if not is_text:
+    if not mix_sizes:
         sizes = [{records()[i].sample.observation.image_size for i in batch} for batch in plan]
         assert all(len(s) == 1 for s in sizes)
 
@@ -168,18 +170,18 @@ def train(folder: Path, config: SftConfig = CONFIG, resume: bool = False) -> Run
     return run
 
 
-def test_run_trains_both_phases_and_saves_a_planner(tmp_path: Path) -> None:
+def test_run_trains_all_phases_and_saves_a_planner(tmp_path: Path) -> None:
     run = train(tmp_path / "run")
     assert run.status().state == "finished"
     rows = run.metrics()
-    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5] and all(0 < row["loss"] < 20 for row in rows)
-    assert [("val/first_step_accuracy" in row) for row in rows] == [False, False, True, False, True]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6] and all(0 < row["loss"] < 20 for row in rows)
+    assert [("val/first_step_accuracy" in row) for row in rows] == [False, False, False, False, False, True]
     model, processor = load_model_and_processor(run.final_path, device="cpu")
     assert model.config.model_type == "qwen3_vl" and processor.tokenizer.padding_side == "left"
     assert read_planner_settings(run.final_path) == FORECAST
 
 
-@pytest.mark.parametrize("stop_at", [1, 4], ids=["in the text phase", "in the image phase"])
+@pytest.mark.parametrize("stop_at", [1, 3, 5], ids=["in the text phase", "after the lessons", "in the image phase"])
 def test_stopped_run_goes_on_to_the_same_losses(tmp_path: Path, stop_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, eval_samples=0)
     whole = train(tmp_path / "whole", config)
@@ -196,9 +198,16 @@ def test_stopped_run_goes_on_to_the_same_losses(tmp_path: Path, stop_at: int, mo
 def test_training_starts_from_a_given_checkpoint(tmp_path: Path) -> None:
     first = train(tmp_path / "first", replace(CONFIG, eval_samples=0))
     optim = replace(CONFIG.optim, num_steps=1, learning_rate=1e-6)
-    again = replace(CONFIG, model=str(first.final_path), text_warmup_steps=0, eval_samples=0, optim=optim)
+    again = replace(CONFIG, model=str(first.final_path), text_warmup_steps=0, reading_steps=0, eval_samples=0, optim=optim)
     second = train(tmp_path / "second", again)
-    assert second.metrics()[0]["loss"] < first.metrics()[2]["loss"] + 0.5
+    assert second.metrics()[0]["loss"] < first.metrics()[3]["loss"] + 0.5
+
+
+def test_reading_lessons_without_element_trees_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = [replace(s, observation=replace(s.observation, elements=())) for s in parts()[0]]
+    monkeypatch.setattr("training.sft.build_samples", lambda *args, **kwargs: iter(bare))
+    with pytest.raises(InputError, match="reading_steps"):
+        train(tmp_path / "run")
 
 
 def test_text_warmup_without_thoughts_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

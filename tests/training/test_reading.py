@@ -1,0 +1,94 @@
+"""Reading lessons: the piece shows the elements that the answer names, whole, on a canvas that fits the processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from executors.geometry import BoxNorm
+from executors.simulator import record_episode, sample_tasks
+from executors.trajectory import Element
+from training.config import ForecastConfig
+from training.reading import (
+    _MAX_EQUAL,
+    MIN_PIXELS,
+    RESIZE_FACTOR_PX,
+    ReadingRecord,
+    _lay_out,
+    _neighbours,
+    build_reading_records,
+    words_of,
+)
+from training.samples import Sample, build_samples
+from training.tiny import build_processor
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    trajectories = [record_episode(task, interruption_rate=0.0) for task in sample_tasks("train", 12, 0)]
+    return list(build_samples(trajectories, ForecastConfig(prompt_style="compact")))
+
+
+@pytest.fixture(scope="module")
+def processor() -> Any:
+    return build_processor(["tap the row button switch icon Read"], 400)
+
+
+@pytest.fixture(scope="module")
+def lessons(samples: list[Sample], processor: Any) -> list[ReadingRecord]:
+    return list(build_reading_records(samples, processor, seed=0))
+
+
+def test_lessons_cover_the_elements_of_the_screens(lessons, samples, processor):
+    told = " ".join(processor.tokenizer.decode(lesson.completion_ids) for lesson in lessons)
+    missing = {e.text for s in samples for e in s.observation.elements if e.text and e.text not in told}
+    assert missing == set()
+
+
+def test_piece_is_pasted_unchanged(lessons):
+    lesson = next(item for item in lessons if item.offset_px != (0, 0))
+    left, top = lesson.offset_px
+    piece = lesson.sample.load_image().crop(lesson.box_px)
+    assert lesson.load_image().crop((left, top, left + piece.width, top + piece.height)).tobytes() == piece.tobytes()
+
+
+def test_canvas_is_never_resized_by_the_processor(lessons, processor):
+    for lesson in lessons[:20]:
+        grid = processor.image_processor(images=[lesson.load_image()], return_tensors="pt")["image_grid_thw"][0]
+        assert (int(grid[2]) * 16, int(grid[1]) * 16) == lesson.canvas_px
+
+
+def test_equal_answers_are_limited(lessons):
+    answers = [lesson.completion_ids for lesson in lessons]
+    assert max(map(answers.count, set(answers))) <= _MAX_EQUAL
+
+
+def test_lessons_are_the_same_for_a_seed_and_differ_between_seeds(samples, processor, lessons):
+    again = list(build_reading_records(samples, processor, seed=0))
+    other = list(build_reading_records(samples, processor, seed=1))
+    assert [item.box_px for item in again] == [item.box_px for item in lessons]
+    assert [item.box_px for item in other] != [item.box_px for item in lessons]
+
+
+def test_elements_far_apart_are_not_read_together():
+    def at(top: float) -> Element:
+        return Element(role="row", text=str(top), box=BoxNorm(0, top, 1, top + 0.1))
+
+    assert _neighbours([at(0.0), at(0.11), at(0.5)], 0, 3) == [at(0.0), at(0.11)]
+
+
+def test_state_and_focus_are_part_of_the_answer():
+    box = BoxNorm(0, 0, 1, 1)
+    assert words_of(Element(role="field", text="Title", value="River", is_focused=True, box=box)) == (
+        "field Title River focus"
+    )
+
+
+@given(st.integers(4, 500), st.integers(4, 500), st.randoms(use_true_random=False))
+def test_every_piece_fits_its_canvas(width, height, rng):
+    canvas, offset = _lay_out((0, 0, width, height), rng)
+    assert all(side % RESIZE_FACTOR_PX == 0 for side in canvas) and canvas[0] * canvas[1] >= MIN_PIXELS
+    assert all(0 <= o and o + p <= c for o, p, c in zip(offset, (width, height), canvas, strict=True))
