@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from executors.actions import Action
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
+from executors.files import partial_path
 from executors.geometry import BoxNorm, ImageSize
 
 if TYPE_CHECKING:
@@ -309,9 +310,10 @@ def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> int:
         OutputError: the folder cannot be written.
     """
     image_folder = path.parent / f"{path.stem}_images"
-    temporary = path.with_name(path.name + ".partial")
+    temporary: Path | None = None
     count = 0
     try:
+        temporary = partial_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as out:
             for trajectory in trajectories:
@@ -325,7 +327,8 @@ def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> int:
         raise OutputError(f"cannot write {path} ({error.strerror or error}): choose a folder you may write") from None
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
     return count
 
 
@@ -388,11 +391,11 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
             try:
                 record = json.loads(line.decode("utf-8"))
                 yield trajectory_from_json(record, path.parent)
-            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-                reason = getattr(error, "msg", None) or error
-                raise InputError(f"{path} line {number}: not JSON ({reason}): mend or remove the line") from None
             except InputError as error:
                 raise InputError(f"{path} line {number}: {error}") from None
+            except (ValueError, RecursionError) as error:  # a whole number of too many digits is a bare ValueError
+                reason = getattr(error, "msg", None) or error
+                raise InputError(f"{path} line {number}: not JSON ({reason}): mend or remove the line") from None
 
 
 def with_meta(trajectory: Trajectory, **values: Any) -> Trajectory:

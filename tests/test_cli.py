@@ -160,6 +160,26 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     writer.stderr.close()
 
 
+def test_a_full_disk_is_one_sentence_and_exit_code_2(root: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "training.cli", "parse", "--family", "doubao"], cwd=root, input="wait()",
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        "tracer1: cannot write (No space left on device): free some space, then run the command again\n"
+    )
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 2), (">&-", 0), ("2>&-", 0)])
+def test_a_closed_stream_is_no_traceback(root: Path, closed: str, code: int) -> None:
+    command = f"echo 'wait()' | {sys.executable} -m training.cli parse --family doubao {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
 def test_text_that_the_terminal_cannot_show_is_escaped(run_python: RunPython) -> None:
     done = run_python("-m", "training.cli", "\udc80\u2028é", env={"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 2

@@ -18,6 +18,9 @@ from training.cpu import keep_freed_memory
 SETTINGS_FILE = "tracer1.json"
 SCHEMA_VERSION = 1
 
+_GREETING = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
+_MAX_HEADER_BYTES = 100_000_000
+"""Longest header that the safetensors library reads."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -35,13 +38,15 @@ def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: A
         MissingFileError: neither a folder nor a hub id that can be found or reached.
         CheckpointError: a file of the checkpoint is missing, damaged or of another kind of model.
     """
-    source, is_local = resolve_checkpoint(path)
-    if is_local:
-        _check_folder(Path(source))
+    source, is_local = check_checkpoint(path)
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     options = {"local_files_only": is_local, "trust_remote_code": False}
+    import transformers
+
+    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()  # what its report on the weights would say is raised below
     # Damaged files surface as nearly any exception type (the tokenizers library raises bare Exception), so these two
     # loads are one boundary: whatever they raise becomes one sentence.
     try:
@@ -55,8 +60,12 @@ def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: A
             "its base model into the folder"
         )
     try:
+        processor.apply_chat_template(_GREETING, add_generation_prompt=True, tokenize=False)
+    except Exception as error:  # a template is a program of its own: jinja2's errors, and any that its code raises
+        raise _load_error(source, is_local, "chat template", error) from error
+    try:
         model, info = AutoModelForImageTextToText.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, **options
+            source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
     except Exception as error:
         raise _load_error(source, is_local, "model", error) from error
@@ -64,6 +73,13 @@ def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: A
     if missing:
         raise CheckpointError(
             f"checkpoint {source} lacks {len(missing)} weights, first {missing[0]!r}: save or download it again"
+        )
+    mismatched = sorted(info.get("mismatched_keys") or ())
+    if mismatched:
+        name, found, wanted = mismatched[0]
+        raise CheckpointError(
+            f"checkpoint {source} has {len(mismatched)} weights of another shape than its config.json says, first "
+            f"{name!r} with {list(found)}, not {list(wanted)}: save or download it again"
         )
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
@@ -106,6 +122,20 @@ def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:
     return text, False
 
 
+def check_checkpoint(path: str | Path) -> tuple[str, bool]:
+    """`resolve_checkpoint`, and for a folder all that can be told of its files without torch.
+
+    Raises:
+        MissingFileError: see `resolve_checkpoint`.
+        CheckpointError: a file is missing, not JSON or cut off, or the planner settings are damaged.
+    """
+    source, is_local = resolve_checkpoint(path)
+    if is_local:
+        _check_folder(Path(source))
+        read_planner_settings(source)
+    return source, is_local
+
+
 def _check_folder(folder: Path) -> None:
     config = folder / "config.json"
     if not config.is_file():
@@ -119,6 +149,21 @@ def _check_folder(folder: Path) -> None:
             ) from None
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise CheckpointError(f"checkpoint {folder} holds no weights (*.safetensors): save or download it again")
+    for file in sorted(folder.glob("*.safetensors")):
+        if not _is_whole(file):
+            raise CheckpointError(f"checkpoint weights {file} are damaged or cut off: save or download them again")
+
+
+def _is_whole(weights: Path) -> bool:
+    """Whether a safetensors file is as long as its header says: 8 bytes of length, the header as JSON, the tensors."""
+    try:
+        with weights.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+            tensors = json.loads(file.read(min(header_bytes, _MAX_HEADER_BYTES)))
+        ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
+        return weights.stat().st_size == 8 + header_bytes + max(ends, default=0)
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return False
 
 
 def _load_error(source: str, is_local: bool, part: str, error: Exception) -> Exception:

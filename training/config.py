@@ -110,6 +110,7 @@ class DataConfig:
         _check(0 <= self.mistake_rate <= 0.5, "mistake_rate", self.mistake_rate, "0..0.5")
         _check(0 <= self.interruption_rate <= 0.5, "interruption_rate", self.interruption_rate, "0..0.5")
         _check(self.max_pixels >= 0, "max_pixels", self.max_pixels, "0 or a number of pixels")
+        _check(self.seed >= 0, "data.seed", self.seed, "a whole number of at least 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +124,7 @@ class TinyModelConfig:
     num_heads: int = 4
     """Attention heads of the language layers."""
     vision_hidden_size: int = 192
-    """Width of the vision layers."""
+    """Width of the vision layers, a multiple of the head size 64."""
     vision_layers: int = 4
     """Vision layers."""
     vocab_size: int = 2048
@@ -134,6 +135,8 @@ class TinyModelConfig:
         for name in ("num_layers", "num_heads", "vision_layers"):
             _check(1 <= getattr(self, name) <= 32, name, getattr(self, name), "1..32")
         _check(300 <= self.vocab_size <= 32000, "vocab_size", self.vocab_size, "300..32000 tokens")
+        width = self.vision_hidden_size
+        _check(width % 64 == 0 and width > 0, "vision_hidden_size", width, "a multiple of 64")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +180,10 @@ class OptimConfig:
         schedules = ("constant", "linear", "cosine")
         _check(self.schedule in schedules, "schedule", self.schedule, "constant, linear or cosine")
         _check(self.precision in ("float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16")
+        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "a number of at least 0")
+        _check(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "a number above 0")
+        _check(0 <= self.seed < 2**32, "optim.seed", self.seed, "0..4294967295")
+        _check(0 <= self.num_threads <= 1024, "num_threads", self.num_threads, "0..1024 threads")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,6 +224,10 @@ class SftConfig:
         _check(self.eval_every >= 1, "eval_every", self.eval_every, "at least 1 step")
         for name in ("text_warmup_steps", "reading_steps"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more steps")
+        for name in ("text_warmup_batch_size", "reading_batch_size"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "a whole number of at least 1")
+        for name in ("text_warmup_learning_rate", "reading_learning_rate"):
+            _check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
         _check(0 <= self.reactive_share <= 1, "reactive_share", self.reactive_share, "0..1")
 
 
@@ -253,6 +264,8 @@ class GrpoConfig:
         _check(self.group_size >= 2, "group_size", self.group_size, "at least 2 completions")
         _check(self.kl_coef >= 0, "kl_coef", self.kl_coef, "a number of at least 0")
         _check(self.temperature > 0, "temperature", self.temperature, "a number above 0")
+        _check(0 <= self.clip_low < 1, "clip_low", self.clip_low, "0..1")
+        _check(self.clip_high >= 0, "clip_high", self.clip_high, "a number of at least 0")
         longest = self.max_completion_tokens
         _check(longest >= 8, "max_completion_tokens", longest, "at least 8 tokens")
         losses = ("grpo", "dapo", "dr_grpo", "bnpo")

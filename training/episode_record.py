@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from executors.actions import Action
-from executors.errors import InputError, MissingFileError, OutputError
+from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
+from executors.files import partial_path
 from executors.tool_agents import Grounding
 from executors.trajectory import (
     Observation,
@@ -195,8 +196,8 @@ def save_episode(path: Path, episode: EpisodeRecord) -> None:
         OutputError: the folder cannot be written.
     """
     images = path.parent / f"{path.stem}_images"
-    temporary = path.with_name(path.name + ".partial")
     try:
+        temporary = partial_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         final = episode.final_observation
         record = {
@@ -216,7 +217,7 @@ def save_episode(path: Path, episode: EpisodeRecord) -> None:
         temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        if isinstance(error, MissingFileError):
+        if isinstance(error, WorkbenchError):
             raise
         raise OutputError(f"cannot write {path} ({error.strerror or error}): choose a folder you may write") from None
 

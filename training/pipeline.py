@@ -15,7 +15,7 @@ from typing import Any
 
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
 from executors.tool_agents import get_tool_agent
-from training.checkpoint import read_planner_settings, resolve_checkpoint, save_planner_settings
+from training.checkpoint import check_checkpoint, read_planner_settings, save_planner_settings
 from training.config import STAGES, from_dict
 from training.presets import get_preset
 from training.run_folder import RunFolder, RunStatus
@@ -35,12 +35,10 @@ def check_inputs(stage: str, config: Any) -> None:
     Raises:
         MissingFileError: the start checkpoint or the trajectory file does not exist.
         InputError: the tool agent is unknown.
-        CheckpointError: the start checkpoint's planner settings are damaged.
+        CheckpointError: the start checkpoint is damaged.
     """
     if stage != "sft" or config.model:
-        source, is_local = resolve_checkpoint(config.model)
-        if is_local:
-            read_planner_settings(source)
+        check_checkpoint(config.model)
     if config.data.path and not Path(config.data.path).is_file():
         raise MissingFileError(f"config field 'data.path': {config.data.path} does not exist: check the path")
     if stage == "stage2":

@@ -21,6 +21,7 @@ from executors.errors import ExecutorError, InputError
 from executors.trajectory import Observation, Trajectory, read_trajectories
 from training.checkpoint import load_model_and_processor, read_planner_settings
 from training.config import ForecastConfig
+from training.episode_record import load_episode
 from training.forecast import Forecast, ForecastStep, format_reply, parse_forecast
 from training.prompts import HistoryItem, build_messages
 
@@ -418,6 +419,15 @@ def _one_line(error: Exception, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def _is_indented(path: Path) -> bool:
+    """Whether the file's first line is a lone bracket: an episode file, not JSON Lines; False when it is not there."""
+    try:
+        with path.open("rb") as lines:
+            return lines.readline(16).strip() == b"{"
+    except OSError:
+        return False
+
+
 class ReplayPlanner:
     """Repeats recorded forecasts: the n-th of a goal is the answer after n past steps.
 
@@ -452,7 +462,15 @@ class ReplayPlanner:
 
     @classmethod
     def of_file(cls, path: Path) -> ReplayPlanner:
-        """A planner of a trajectory file (JSON Lines); raises InputError or MissingFileError with file and line."""
+        """A planner of a trajectory file (JSON Lines), or of an episode file (`tracer1 episode --out`).
+
+        An episode's forecasts are repeated as they were; those without a readable step are left out, since the history
+        does not count them. Raises InputError or MissingFileError with file and line.
+        """
+        if _is_indented(path):
+            episode = load_episode(path)
+            forecasts = [step.forecast for step in episode.steps if step.forecast and step.forecast.first]
+            return cls({episode.goal: forecasts}, name=f"replay:{path.name}")
         planner = cls.of_trajectories(read_trajectories(path), name=f"replay:{path.name}")
         if not planner._forecasts:
             raise InputError(f"trajectory file {path} holds no trajectory: give another file")

@@ -15,18 +15,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from executors.trajectory import Element
-from training.samples import RESIZE_FACTOR_PX, Sample
+from training.samples import RESIZE_FACTOR_PX, Sample, decode_png, encode_png
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PROMPT = "Read."
-MAX_ELEMENTS = 3
+_NUM_TOGETHER = (1, 1, 1, 1, 2, 3)
+"""Elements of a lesson, drawn anew for each."""
+_BORDER_PX, _LEAST_PX = 3, 4
 MIN_PIXELS = 64 * 64
 """Smallest canvas: the tiny planner's processor enlarges smaller ones."""
 _MAX_GAP = 0.05
 """Greatest distance between neighbours, as a share of the screen's height."""
-_MAX_EQUAL = 30
+_MAX_EQUAL = 200
 """Lessons with the same answer: there are many more back buttons than names."""
 
 
@@ -34,14 +36,14 @@ _MAX_EQUAL = 30
 class ReadingRecord:
     """One lesson as token ids, the image pad once; fields as in `training.sft_batches.SftRecord`.
 
-    `box_px` is the piece (left, top, right, bottom) of the sample's screenshot, `canvas_px` the (width, height) that it
-    is laid on, at `offset_px`; what is left over has the colour of the piece's corner.
+    `png` is the piece of the sample's screenshot, `canvas_px` the (width, height) that it is laid on at `offset_px`;
+    what is left over has the colour of the piece's corner.
     """
 
     sample: Sample
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
-    box_px: tuple[int, int, int, int]
+    png: bytes
     canvas_px: tuple[int, int]
     offset_px: tuple[int, int]
 
@@ -55,7 +57,7 @@ class ReadingRecord:
         """The canvas as PIL RGB."""
         import PIL.Image
 
-        piece = self.sample.load_image().crop(self.box_px)
+        piece = decode_png(self.png)
         canvas = PIL.Image.new("RGB", self.canvas_px, piece.getpixel((0, 0)))
         canvas.paste(piece, self.offset_px)
         return canvas
@@ -69,7 +71,7 @@ def build_reading_records(samples: Sequence[Sample], processor: Any, *, seed: in
     Args:
         samples: with element trees of their observations.
         processor: a Qwen3-VL processor.
-        seed: which elements are taken together, and where they lie on the canvas.
+        seed: which elements are taken together.
     """
     tokenizer = processor.tokenizer
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROMPT}]}]
@@ -78,25 +80,25 @@ def build_reading_records(samples: Sequence[Sample], processor: Any, *, seed: in
     seen: Counter[str] = Counter()
     for sample in samples:
         rng = random.Random(f"reading/{seed}/{sample.id}")
-        size = sample.observation.image_size
         elements = [e for e in sample.observation.elements if e.text]
+        screenshot = sample.load_image() if elements else None
         start = 0
-        while size is not None and start < len(elements):
-            group = _neighbours(elements, start, rng.randint(1, MAX_ELEMENTS))
+        while screenshot is not None and start < len(elements):
+            group = _neighbours(elements, start, rng.choice(_NUM_TOGETHER))
             start += len(group)
-            box = _union_px(group, size.width_px, size.height_px)
-            if box[2] - box[0] < 4 or box[3] - box[1] < 4:
-                continue
-            canvas, offset = _lay_out(box, rng)
             answer = f" {' , '.join(map(words_of, group))}{tokenizer.eos_token}"
             seen[answer] += 1
             if seen[answer] > _MAX_EQUAL:
                 continue
+            box = _piece_px(screenshot, group)
+            if box is None:
+                continue
+            canvas, offset = _lay_out(box)
             yield ReadingRecord(
                 sample=sample,
                 prompt_ids=prompt_ids,
                 completion_ids=tuple(tokenizer(answer, add_special_tokens=False)["input_ids"]),
-                box_px=box,
+                png=encode_png(screenshot.crop(box)),
                 canvas_px=canvas,
                 offset_px=offset,
             )
@@ -126,20 +128,50 @@ def _neighbours(elements: Sequence[Element], start: int, count: int) -> list[Ele
     return group
 
 
-def _union_px(group: Sequence[Element], width: int, height: int) -> tuple[int, int, int, int]:
+def _piece_px(screenshot: Image, group: Sequence[Element]) -> tuple[int, int, int, int] | None:
+    """(left, top, right, bottom) of the elements, without the empty margin of a single stateless one; None if empty.
+
+    The margin of an element without a state is the colour that it has inside its border; it tells nothing.
+    """
+    width, height = screenshot.size
     left, top = min(e.box.left for e in group), min(e.box.top for e in group)
     right, bottom = max(e.box.right for e in group), max(e.box.bottom for e in group)
-    return (
+    box = (
         max(0, round(left * width)), max(0, round(top * height)),
         min(width, round(right * width)), min(height, round(bottom * height)),
     )  # fmt: skip
+    if box[2] - box[0] < _LEAST_PX or box[3] - box[1] < _LEAST_PX:
+        return None
+    if len(group) == 1 and group[0].value is None and not group[0].is_focused:
+        return _trimmed(screenshot, box)
+    return box
 
 
-def _lay_out(box: tuple[int, int, int, int], rng: random.Random) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(canvas size, offset of the piece): sides are multiples of 32 px with up to 32 px to spare."""
+def _trimmed(screenshot: Image, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """The part of a box that differs from the colour just inside its border; the box where nothing does."""
+    import PIL.Image
+    import PIL.ImageChops
+
+    left, top, right, bottom = box[0] + _BORDER_PX, box[1] + _BORDER_PX, box[2] - _BORDER_PX, box[3] - _BORDER_PX
+    if right - left < _LEAST_PX or bottom - top < _LEAST_PX:
+        return box
+    inside = screenshot.crop((left, top, right, bottom))
+    plain = PIL.Image.new("RGB", inside.size, inside.getpixel((0, 0)))
+    drawn = PIL.ImageChops.difference(inside, plain).convert("L").point(lambda v: 255 * (v > 24)).getbbox()
+    if drawn is None:
+        return box
+    return (
+        max(0, left + drawn[0] - _BORDER_PX), max(0, top + drawn[1] - _BORDER_PX),
+        min(screenshot.width, left + drawn[2] + _BORDER_PX), min(screenshot.height, top + drawn[3] + _BORDER_PX),
+    )  # fmt: skip
+
+
+def _lay_out(box: tuple[int, int, int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(canvas size, offset of the piece): multiples of 32 px, the piece cut by the patches as on its screenshot."""
     factor = RESIZE_FACTOR_PX
-    piece = box[2] - box[0], box[3] - box[1]
-    width, height = (-(-(side + rng.randrange(factor)) // factor) * factor for side in piece)
+    offset = box[0] % factor, box[1] % factor
+    width = -(-(offset[0] + box[2] - box[0]) // factor) * factor
+    height = -(-(offset[1] + box[3] - box[1]) // factor) * factor
     while width * height < MIN_PIXELS:
         height += factor
-    return (width, height), (rng.randint(0, width - piece[0]), rng.randint(0, height - piece[1]))
+    return (width, height), offset

@@ -18,6 +18,7 @@ kill. This module needs neither torch nor transformers (training.run_callback co
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -46,6 +47,8 @@ RUN_SCHEMA_VERSION = 1
 HEARTBEAT_SECONDS = 2.0
 STATES = ("running", "finished", "stopped", "failed", "crashed")
 """A status file says one of the first four; "crashed" is what a reader sees when it says running and nobody runs."""
+_LEAST_FREE_BYTES = 1 << 20
+"""Free space below which an error is told as a full disk; the smallest checkpoint needs more."""
 _PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenizers", "numpy", "pillow")
 _SECRET_NAME = re.compile(r"(^|[_.-])(api_?key|key|secret|password|passwd|token)$", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
@@ -269,7 +272,8 @@ class RunFolder:
         """The life of the training process: heartbeat, log.txt, signals, and the state at the end.
 
         Leaves "finished" when the block ends, "stopped" when it raises `RunStopped` or KeyboardInterrupt, "failed"
-        with the error otherwise. `RunStopped` is swallowed, all else is raised on. The first Ctrl-C (or SIGTERM) asks
+        with the error otherwise. `RunStopped` is swallowed, all else is raised on, as an OutputError when the disk is
+        full (libraries tell that in many ways). The first Ctrl-C (or SIGTERM) asks
         for a stop after the present step; the second raises KeyboardInterrupt at once.
         """
         done = threading.Event()
@@ -286,12 +290,24 @@ class RunFolder:
                 self._set_status("stopped", "interrupted at once; steps after the last checkpoint are lost")
                 raise
             except BaseException as error:
-                self._set_status("failed", f"{type(error).__name__}: {error}")
+                with contextlib.suppress(OSError):  # on a full disk the state stays "running", so it reads as crashed
+                    self._set_status("failed", f"{type(error).__name__}: {error}")
+                if not isinstance(error, WorkbenchError) and self._is_disk_full(error):
+                    raise OutputError(
+                        f"the disk of run folder {self.path} is full: free some space, then go on with "
+                        f"--resume {self.path}"
+                    ) from error
                 raise
             finally:
                 done.set()
                 thread.join()
                 self._write_heartbeat()
+
+    def _is_disk_full(self, error: BaseException) -> bool:
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self.path).free < _LEAST_FREE_BYTES:
+                return True
+        return os.strerror(errno.ENOSPC) in str(error)
 
     def stop_reason(self) -> str | None:
         """Why the run should stop after this step; None to go on."""

@@ -172,9 +172,14 @@ def _pack(observation: Observation, max_pixels: int) -> tuple[Observation, bytes
         size = observation.image_size or ImageSize(*observation.load_image().size)
         return replace(observation, image=None, image_size=shrunk_size(size, max_pixels)), None
     image = shrink(observation.load_image(), max_pixels)
+    return replace(observation, image=None, image_size=ImageSize(*image.size)), encode_png(image)
+
+
+def encode_png(image: Image) -> bytes:
+    """The image as PNG bytes, compressed little."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=1)
-    return replace(observation, image=None, image_size=ImageSize(*image.size)), buffer.getvalue()
+    return buffer.getvalue()
 
 
 def decode_png(png: bytes) -> Image:

@@ -248,6 +248,8 @@ def _build_trainer(
         callbacks=[Validate(), stopper],
     )
     trainer.remove_callback(PrinterCallback)  # the run callback prints
+    counts = [row["num_tokens"] for row in run.metrics() if "num_tokens" in row]
+    trainer._total_train_tokens = int(counts[-1]) if counts else 0  # TRL does not keep it in its checkpoints
     return trainer, stopper
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from executors.errors import MissingFileError, OutputError
+from training.checkpoint import check_checkpoint
+from training.planner import load_planner
 from workbench.guard import AccessRules, rules_for
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +64,8 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
         env: the environment; `SPACE_ID` and `SPACE_HOST` mark a Space, which is bound to all interfaces.
 
     Raises:
-        MissingFileError: the data folder was named and does not exist.
+        MissingFileError: the data folder or the planner was named and does not exist.
+        CheckpointError: the planner that was named is damaged.
     """
     is_space = "SPACE_ID" in env
     parser = argparse.ArgumentParser(
@@ -71,17 +74,19 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
     parser.add_argument("--host", default="0.0.0.0" if is_space else "127.0.0.1",
                         help="address to listen on; loopback by default, so that only this machine can use the app")
     parser.add_argument("--port", type=_port, default=7860, help="port, 1..65535 (default 7860)")
-    parser.add_argument("--planner", default=_shown(SHIPPED_PLANNER), metavar="PATH",
+    parser.add_argument("--planner", default=None, metavar="PATH",
                         help="checkpoint folder of the planner (default: the shipped tiny planner)")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR",
                         help="folder with recorded trajectories, *.jsonl (default: data)")
     args = parser.parse_args(argv)
     if args.data is not None and not args.data.is_dir():
         raise MissingFileError(f"--data {args.data} is not a folder: name the folder that holds your *.jsonl files")
+    if args.planner is not None:  # the shipped one may be missing: the page then says how to make it
+        check_planner(args.planner)
     return AppSettings(
         host=args.host,
         port=args.port,
-        planner=args.planner,
+        planner=args.planner or _shown(SHIPPED_PLANNER),
         data_root=(args.data or Path("data")).resolve(),
         space_host=env.get("SPACE_HOST", "space") if is_space else "",
     )
@@ -91,6 +96,18 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a whole number 1..65535")
     return int(text)
+
+
+def check_planner(spec: str) -> None:
+    """Does nothing when a planner can be what it is named; its weights are loaded later.
+
+    Raises:
+        InputError, MissingFileError, CheckpointError: see `training.planner.load_planner`.
+    """
+    if not spec.strip() or spec.startswith(("openai:", "replay:")):
+        load_planner(spec)
+    else:
+        check_checkpoint(spec)
 
 
 def check_port(host: str, port: int) -> None:

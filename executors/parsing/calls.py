@@ -40,7 +40,8 @@ _TOKENS = {quote: re.compile(rf"\\.|{quote}|\n\s*+", re.DOTALL) for quote in "'\
 # before a forecast's instruction, another call, or the end of the reply. `weak` is a closing parenthesis with other
 # text behind it.
 _CLOSE = re.compile(
-    rf"\s*+(?:,\s*+(?:{'|'.join(sorted(_ARGUMENT_NAMES))})\s*+=|(?:,\s*+)?\)[ \t]*+(?:\Z|[\r\n#;<`|]|,?[ \t]*+{_BOUNDARY})|\Z)"
+    rf"\s*+(?:,\s*+(?:{'|'.join(sorted(_ARGUMENT_NAMES))})\s*+="
+    rf"|(?:,\s*+)?\)[ \t]*+(?:\Z|[\r\n#;<`|]|,?[ \t]*+{_BOUNDARY})|\Z)"
     rf"|[ \t]*+\r?\n\s*+{_BOUNDARY}|(?P<weak>\s*+\))"
 )
 _MAX_AFTER_WEAK = 2000  # how far to look for a better end; keeps a reply of many such calls linear

@@ -57,6 +57,9 @@ CLICK = [{"type": "click", "point": [0.1, 0.2]}]
         ("press_home()", [{"type": "press_home"}]),
         ("finished()", [{"type": "finished"}]),
         ("hotkey(key='ctrl c')", [{"type": "hotkey", "key": "ctrl c"}]),
+        ("hotkey('ctrl','c')", [{"type": "hotkey", "key": "ctrl c"}]),
+        ("hotkey(key='ctrl, shift, t')", [{"type": "hotkey", "key": "ctrl shift t"}]),
+        ("hotkey(key='ctrl ,')", [{"type": "hotkey", "key": "ctrl ,"}]),
         ("open_app(app_name='Clock')", [{"type": "open_app", "app_name": "Clock"}]),
         ("click(start_box='(100,200)')\n\nclick(start_box='(100,200)')", CLICK * 2),
         ("click(start_box='(100,200)')\nclick(start_box='(100,200)')", CLICK * 2),
@@ -98,6 +101,9 @@ CLICK = [{"type": "click", "point": [0.1, 0.2]}]
         ("type(content='C:\\')", [{"type": "type", "content": "C:\\"}]),
         ("type(content='''it's''')", [{"type": "type", "content": "it's"}]),
         ("type(content='a') to search\nwait()", [{"type": "type", "content": "a"}, {"type": "wait"}]),
+        ("type(content='a', )", [{"type": "type", "content": "a"}]),
+        ("scroll(point='<point>100 200</point>' direction='down')",
+         [{"type": "scroll", "point": [0.1, 0.2], "direction": "down"}]),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("prefix", ["", "Action: ", "Action:", "Action\uff1a", "Thought: I act.\nAction: "])
@@ -524,6 +530,18 @@ def test_command_splits_at_nul_and_survives_invalid_utf8(monkeypatch, capsys):
     assert [record["ok"] for record in records] == [True, True, False, True]
     assert len(records[0]["actions"]) == 2
     assert records[1]["actions"][0]["content"] == "\ufffd\ufffd"
+
+
+def test_command_takes_separators_with_space_and_windows_line_ends(monkeypatch, capsys):
+    data = b"\xef\xbb\xbfwait()\r\n---\r\nwait()\n--- \nwait()\n---"
+    records = [json.loads(line) for line in run_command(monkeypatch, capsys, data, "--family", "canonical", "--json")]
+    assert [record["actions"] for record in records] == [[{"type": "wait"}]] * 3
+
+
+def test_command_says_that_standard_input_is_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="standard input is closed"):
+        parse_command.run(argparse.Namespace(family="canonical", image_size=None, json=True))
 
 
 def test_command_prints_a_short_form(monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +152,7 @@ def test_a_wrong_step_is_named_by_file_line_step_and_field(tmp_path: Path, chang
         (b'{"schema_version": 1, "id"', "not JSON"),
         (b"\xff\xfe", "not JSON"),
         (b"[" * 100_000, "not JSON"),
+        (b'{"schema_version": ' + b"9" * 5000 + b"}", "not JSON"),
         (b"[]", "JSON object"),
         (b"{}", "schema_version"),
         (b'{"schema_version": 2}', "schema_version"),
@@ -177,6 +179,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="t.jsonl"):
         write_trajectories(tmp_path / "file" / "t.jsonl", [make_trajectory()])
+
+
+def test_a_folder_or_a_pipe_is_no_place_for_a_file_and_stays_as_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path()):
+        with pytest.raises(OutputError, match="no plain file"):
+            write_trajectories(path, [make_trajectory()])
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_lost_screenshot_stops_the_writing_and_leaves_the_old_file(tmp_path: Path) -> None:

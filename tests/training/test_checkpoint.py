@@ -47,7 +47,8 @@ def cut_in_half(file: Path) -> None:
     [
         (lambda f: (f / "config.json").write_text("{ no"), "config.json is not JSON"),
         (lambda f: (f / "config.json").unlink(), "no config.json"),
-        (lambda f: cut_in_half(f / "model.safetensors"), "its model failed"),
+        (lambda f: cut_in_half(f / "model.safetensors"), "damaged or cut off"),
+        (lambda f: (f / "model.safetensors").write_bytes(b""), "damaged or cut off"),
         (lambda f: (f / "model.safetensors").unlink(), "no weights"),
         (lambda f: cut_in_half(f / "tokenizer.json"), "tokenizer.json is not JSON"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), "processor failed"),
@@ -55,6 +56,8 @@ def cut_in_half(file: Path) -> None:
         (lambda f: (f / "config.json").write_text('{"model_type": "gpt2"}'), "failed"),
         (lambda f: (f / "config.json").write_text('{"model_type": "no_such_model"}'), "failed"),
         (lambda f: _drop_weight(f / "model.safetensors"), "lacks 1 weights"),
+        (lambda f: _widen_tokens(f / "config.json"), "of another shape"),
+        (lambda f: (f / "chat_template.jinja").write_text("{% if %}"), "chat template failed"),
     ],
 )
 def test_damaged_checkpoint_is_told_in_one_sentence(copy, damage, words):
@@ -63,6 +66,19 @@ def test_damaged_checkpoint_is_told_in_one_sentence(copy, damage, words):
         load_model_and_processor(copy, device="cpu")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _widen_tokens(file: Path) -> None:
+    record = json.loads(file.read_text())
+    record["text_config"]["vocab_size"] += 32
+    file.write_text(json.dumps(record))
+
+
+def test_a_wrong_shape_prints_no_report_beside_the_sentence(copy, capfd):
+    _widen_tokens(copy / "config.json")
+    with pytest.raises(CheckpointError, match=r"weights of another shape.*first '"):
+        load_model_and_processor(copy, device="cpu")
+    assert capfd.readouterr() == ("", "")
 
 
 def _drop_weight(file: Path) -> None:

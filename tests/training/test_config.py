@@ -73,12 +73,27 @@ def test_overrides_win_over_the_file(tmp_path):
         (["reward.gamma=1.5"], "gamma"),
         (["reward.overlong=often"], "penalise or ignore"),
         (["grpo.group_size=3"], r"optim\.batch_size': 8 is not allowed: give a multiple of grpo\.group_size, 3"),
+        (["optim.seed=-1"], r"optim\.seed': -1 is not allowed"),
+        (["data.seed=-1"], r"data\.seed"),
+        (["optim.num_threads=-1"], "num_threads"),
+        (["optim.weight_decay=-1"], "weight_decay"),
+        (["optim.max_grad_norm=0"], "max_grad_norm"),
+        (["grpo.clip_low=1"], "clip_low"),
+        (["grpo.clip_high=-0.1"], "clip_high"),
         (["model="], "'model': '' is not allowed: give a checkpoint folder"),
     ],
 )
 def test_bad_override_names_the_field(overrides, message):
     with pytest.raises(InputError, match=message):
         load_config(Stage1Config, None, ["model=x", *overrides])
+
+
+@pytest.mark.parametrize(
+    "override", ["text_warmup_batch_size=0", "reading_learning_rate=0", "tiny.vision_hidden_size=100"]
+)
+def test_bad_override_of_the_warm_start_names_the_field(override):
+    with pytest.raises(InputError, match=override.partition("=")[0].rpartition(".")[2]):
+        load_config(SftConfig, None, [override])
 
 
 def test_missing_required_field_is_named():

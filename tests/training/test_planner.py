@@ -17,10 +17,12 @@ import pytest
 
 from executors.actions import Action
 from executors.errors import ExecutorError, InputError, MissingFileError
-from executors.simulator import record_episode
+from executors.simulator import SimulatorExecutor, record_episode
 from executors.trajectory import write_trajectories
 from tests.training.planner_helpers import COMPACT, ScriptedPlanner, easy_task, make_request, tiny_checkpoint
 from training.config import ForecastConfig
+from training.episode_record import save_episode
+from training.plan_act import Episode
 from training.planner import (
     OpenAIPlanner,
     ReplayPlanner,
@@ -300,6 +302,15 @@ def test_recording_answers_with_its_continuation(tmp_path):
     request = replace(make_request(horizon=2), goal=trajectory.goal, history=past)
     steps = planner.forecast([request])[0].steps
     assert [s.instruction for s in steps] == [s.instruction for s in trajectory.steps[2:4]]
+
+
+def test_kept_episode_is_repeated_forecast_by_forecast(tmp_path):
+    task = easy_task()
+    episode = Episode(SimulatorExecutor(task), ScriptedPlanner("nonsense", PLAN), max_steps=3, parse_tries=2)
+    save_episode(tmp_path / "kept", episode.run())
+    planner = load_planner(f"replay:{tmp_path / 'kept'}")
+    again = Episode(SimulatorExecutor(task), planner, max_steps=2).run()
+    assert [s.forecast.steps for s in again.steps] == [s.forecast.steps for s in episode.steps[1:]]
 
 
 def test_recording_has_no_answer_for_other_goals_or_past_its_end():

@@ -22,7 +22,7 @@ from training.reading import (
     build_reading_records,
     words_of,
 )
-from training.samples import Sample, build_samples
+from training.samples import Sample, build_samples, decode_png
 from training.tiny import build_processor
 
 
@@ -49,9 +49,9 @@ def test_lessons_cover_the_elements_of_the_screens(lessons, samples, processor):
 
 
 def test_piece_is_pasted_unchanged(lessons):
-    lesson = next(item for item in lessons if item.offset_px != (0, 0))
+    lesson = next(item for item in lessons if min(item.offset_px) > 0)
     left, top = lesson.offset_px
-    piece = lesson.sample.load_image().crop(lesson.box_px)
+    piece = decode_png(lesson.png)
     assert lesson.load_image().crop((left, top, left + piece.width, top + piece.height)).tobytes() == piece.tobytes()
 
 
@@ -69,8 +69,16 @@ def test_equal_answers_are_limited(lessons):
 def test_lessons_are_the_same_for_a_seed_and_differ_between_seeds(samples, processor, lessons):
     again = list(build_reading_records(samples, processor, seed=0))
     other = list(build_reading_records(samples, processor, seed=1))
-    assert [item.box_px for item in again] == [item.box_px for item in lessons]
-    assert [item.box_px for item in other] != [item.box_px for item in lessons]
+    assert [item.completion_ids for item in again] == [item.completion_ids for item in lessons]
+    assert [item.completion_ids for item in other] != [item.completion_ids for item in lessons]
+
+
+def test_empty_margin_of_a_row_is_cut_off_and_that_of_a_switch_is_kept(lessons, processor):
+    def width(role: str) -> int:
+        answers = [(item, processor.tokenizer.decode(item.completion_ids)) for item in lessons]
+        return max(i.canvas_px[0] for i, a in answers if a.startswith(f" {role} ") and " , " not in a)
+
+    assert width("row") <= 128 < width("switch")
 
 
 def test_elements_far_apart_are_not_read_together():
@@ -87,8 +95,9 @@ def test_state_and_focus_are_part_of_the_answer():
     )
 
 
-@given(st.integers(4, 500), st.integers(4, 500), st.randoms(use_true_random=False))
-def test_every_piece_fits_its_canvas(width, height, rng):
-    canvas, offset = _lay_out((0, 0, width, height), rng)
+@given(st.integers(0, 400), st.integers(0, 400), st.integers(4, 500), st.integers(4, 500))
+def test_every_piece_fits_its_canvas_and_keeps_its_place_among_the_patches(left, top, width, height):
+    canvas, offset = _lay_out((left, top, left + width, top + height))
     assert all(side % RESIZE_FACTOR_PX == 0 for side in canvas) and canvas[0] * canvas[1] >= MIN_PIXELS
-    assert all(0 <= o and o + p <= c for o, p, c in zip(offset, (width, height), canvas, strict=True))
+    assert offset == (left % RESIZE_FACTOR_PX, top % RESIZE_FACTOR_PX)
+    assert all(o + p <= c for o, p, c in zip(offset, (width, height), canvas, strict=True))

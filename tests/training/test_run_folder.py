@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,6 +195,16 @@ def test_resume_cuts_everything_after_the_checkpoint(run):
     assert [path.name for path in resumed.checkpoints_path.iterdir()] == ["checkpoint-3"]
     assert resumed.stop_reason() is None
     assert resumed.info["resumes"][0]["step"] == 3 and resumed.is_alive()
+
+
+def test_a_full_disk_is_told_with_the_next_step_however_a_library_words_it(run, monkeypatch):
+    with pytest.raises(OutputError, match=r"disk of run folder .* is full: .*--resume"), run.session():
+        raise RuntimeError("serializing: No space left on device (os error 28)")
+    assert run.status().state == "failed"
+    usage = shutil.disk_usage(run.path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OutputError, match="is full"), run.session():
+        raise RuntimeError("file write failed")
 
 
 def test_running_run_is_not_resumed_by_another_process(run):

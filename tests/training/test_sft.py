@@ -193,12 +193,15 @@ def test_stopped_run_goes_on_to_the_same_losses(tmp_path: Path, stop_at: int, mo
     for before, after in zip(whole.metrics(), resumed.metrics(), strict=True):
         assert after["loss"] == pytest.approx(before["loss"], rel=1e-4)
         assert after["grad_norm"] == pytest.approx(before["grad_norm"], rel=1e-3)
+        assert (after["num_tokens"], after["epoch"]) == (before["num_tokens"], before["epoch"])
 
 
 def test_training_starts_from_a_given_checkpoint(tmp_path: Path) -> None:
     first = train(tmp_path / "first", replace(CONFIG, eval_samples=0))
     optim = replace(CONFIG.optim, num_steps=1, learning_rate=1e-6)
-    again = replace(CONFIG, model=str(first.final_path), text_warmup_steps=0, reading_steps=0, eval_samples=0, optim=optim)
+    again = replace(
+        CONFIG, model=str(first.final_path), text_warmup_steps=0, reading_steps=0, eval_samples=0, optim=optim
+    )
     second = train(tmp_path / "second", again)
     assert second.metrics()[0]["loss"] < first.metrics()[3]["loss"] + 0.5
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from executors.errors import MissingFileError, OutputError
+from executors.errors import CheckpointError, InputError, MissingFileError, OutputError
 from tests.workbench.conftest import free_port
 from workbench.settings import check_port, parse_settings
 
@@ -38,6 +38,16 @@ def test_a_port_that_is_none_is_a_usage_error(port: str, capsys: pytest.CaptureF
 def test_a_data_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="--data .*nowhere"):
         parse_settings(["--data", str(tmp_path / "nowhere")], env={})
+
+
+def test_a_planner_that_was_named_is_looked_at_before_the_app_opens(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        parse_settings(["--planner", str(tmp_path)], env={})
+    with pytest.raises(MissingFileError, match="nowhere"):
+        parse_settings(["--planner", str(tmp_path / "nowhere")], env={})
+    with pytest.raises(InputError, match="planner is empty"):
+        parse_settings(["--planner", ""], env={})
 
 
 def test_a_free_port_passes_and_a_busy_one_is_named_with_the_next_step() -> None:

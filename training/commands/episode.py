@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the episode; 0 when it ran, whether or not the goal was reached."""
+    """Runs the episode; 0 when it ran, whether or not the goal was reached, 2 when errors ended it."""
     from executors.simulator import SimulatorExecutor
-    from training.episode_record import save_episode
+    from training.episode_record import StopReason, save_episode
     from training.plan_act import Episode
     from training.planner import load_planner
 
@@ -76,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         save_episode(args.out, record)
         print(f"kept in {args.out}", file=sys.stderr)
+    if record.stop_reason is StopReason.EXECUTOR_ERROR:
+        print(f"tracer1: the episode was ended by errors, the last: {record.errors[-1]}: mend it and run it again",
+              file=sys.stderr)
+        return 2
     return 0
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -194,13 +195,26 @@ class _Reader:
             raise _Skip("wrong traj", "traj", f"{_show(steps)} is not a list of steps")
         kept, broken = self._read_steps(steps)
         unique_id = self._unique_id(task_id, line)
-        meta = {name: record[name] for name in _META_FIELDS if isinstance(record.get(name), (str, int, float, bool))}
+        meta = self._read_meta(record)
         if broken:
             meta["num_source_steps"] = len(steps)
         return Trajectory(
             id=unique_id, goal=goal, steps=tuple(kept), source=SOURCE, platform="desktop", licence=LICENCE,
             outcome="" if broken else _outcome(record, kept[-1].action), meta=meta,
         )
+
+    def _read_meta(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The annotations that are plain values; null is none, anything else is counted as left out."""
+        meta = {}
+        for name in _META_FIELDS:
+            value = record.get(name)
+            if value is None:
+                continue
+            if isinstance(value, (str, int, float)) and (not isinstance(value, float) or math.isfinite(value)):
+                meta[name] = value
+            else:
+                self._repair("optional field left out", name, f"{_show(value)} is no plain value", "field left out")
+        return meta
 
     def _read_goal(self, record: dict[str, Any]) -> str:
         goal = record.get("instruction")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
@@ -10,14 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executors.actions import Action, validate
+from executors.actions import Action, Space, validate
 from executors.errors import InputError, MissingFileError
 from executors.geometry import ImageSize, PointNorm
 from executors.trajectory import Trajectory, read_trajectories
+from tests.training.grpo_helpers import FORECAST, stage1_config, tiny_checkpoint
 from training.cli import main
+from training.config import DataConfig
 from training.datasets import agentnet
 from training.datasets.pyautogui_code import CodeError, read_code
 from training.datasets.report import MAX_PROBLEMS, ImportReport, Problem
+from training.run_folder import RunFolder
+from training.samples import build_samples
+from training.stages import run_stage1
 
 HALF = PointNorm(0.5, 0.25)
 
@@ -326,6 +332,14 @@ def test_small_faults_are_mended_and_counted(folder: Path) -> None:
     assert report.num_records_repaired == 1
 
 
+def test_annotations_that_are_no_plain_values_are_left_out_by_name(folder: Path) -> None:
+    (trajectory,), report = read(folder, record(
+        "t1", alignment_score=float("nan"), domain={"a": 1}, reason="good", efficiency_score=None))
+    assert trajectory.meta == {"reason": "good"}
+    assert [problem.field for problem in report.problems] == ["alignment_score", "domain"]
+    assert report.repairs == {"optional field left out": 2}
+
+
 def test_half_a_surrogate_pair_is_replaced(folder: Path) -> None:
     (trajectory,), _ = read(folder, record("t1", instruction="Do \ud83d it"))
     assert trajectory.goal == "Do ? it"
@@ -439,3 +453,25 @@ def test_the_real_example_is_imported_whole(samples: Path, tmp_path: Path) -> No
     assert {s.observation.image_size for s in trajectory.steps} == {ImageSize(1276, 718)}
     assert all(s.observation.load_image().size == (1276, 718) for s in trajectory.steps)
     assert trajectory.steps[0].instruction == "click at (0.97, 0.97)"
+
+
+@pytest.mark.slow
+def test_stage1_trains_on_the_real_example(samples: Path, tmp_path: Path) -> None:
+    """Each step with its continuation is a prompt; the screenshots are shrunk to what a tiny planner can hold."""
+    out = tmp_path / "t.jsonl"
+    assert main(["import", "agentnet", str(samples / "agentnet"), "--out", str(out)]) == 0
+    data = DataConfig(path=str(out), max_pixels=64 * 1024)
+    (trajectory,) = read_trajectories(out)
+    made = list(build_samples([trajectory], FORECAST, max_pixels=data.max_pixels))
+    assert [len(sample.steps) for sample in made] == [3] * 13 + [2, 1]
+    assert all(sample.spaces == {Space.COMPUTER} for sample in made)
+    config = replace(
+        stage1_config(tiny_checkpoint(), optim={"num_steps": 1, "accumulation": 1}, grpo={"updates_per_batch": 1}),
+        data=data,
+    )
+    run = RunFolder.create(tmp_path / "run", stage="stage1", config=config, command=[], seed=0)
+    with run.session():
+        run_stage1(config, run)
+    (row,) = run.rollouts()
+    assert row["goal"] == trajectory.goal and len(row["completions"]) == 2
+    assert [line["step"] for line in run.metrics()] == [1]
