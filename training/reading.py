@@ -77,7 +77,7 @@ def build_reading_records(samples: Sequence[Sample], processor: Any, *, seed: in
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROMPT}]}]
     prompt = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     prompt_ids = tuple(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-    seen: Counter[str] = Counter()
+    seen: Counter[tuple[int, ...]] = Counter()
     for sample in samples:
         rng = random.Random(f"reading/{seed}/{sample.id}")
         elements = [e for e in sample.observation.elements if e.text]
@@ -86,7 +86,7 @@ def build_reading_records(samples: Sequence[Sample], processor: Any, *, seed: in
         while screenshot is not None and start < len(elements):
             group = _neighbours(elements, start, rng.choice(_NUM_TOGETHER))
             start += len(group)
-            answer = f" {' , '.join(map(words_of, group))}{tokenizer.eos_token}"
+            answer = tuple(_answer_ids(group, tokenizer))
             seen[answer] += 1
             if seen[answer] > _MAX_EQUAL:
                 continue
@@ -97,22 +97,37 @@ def build_reading_records(samples: Sequence[Sample], processor: Any, *, seed: in
             yield ReadingRecord(
                 sample=sample,
                 prompt_ids=prompt_ids,
-                completion_ids=tuple(tokenizer(answer, add_special_tokens=False)["input_ids"]),
+                completion_ids=answer,
                 png=encode_png(screenshot.crop(box)),
                 canvas_px=canvas,
                 offset_px=offset,
             )
 
 
-def words_of(element: Element) -> str:
-    """Role, label and state of an element in words.
+def _answer_ids(group: Sequence[Element], tokenizer: Any) -> Iterator[int]:
+    """Each element's role, its label letter by letter, and its label and state in words; then the end token."""
+
+    def encode(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    for number, element in enumerate(group):
+        role, label = words_of(element)
+        yield from encode(f"{' ,' if number else ''} {role}")
+        for letter in element.text:
+            yield from encode(letter)
+        yield from encode(f" {label}")
+    yield tokenizer.eos_token_id
+
+
+def words_of(element: Element) -> tuple[str, str]:
+    """(role, label and state) of an element in words.
 
     >>> from executors.geometry import BoxNorm
     >>> words_of(Element(role="switch", text="Wi-Fi", value="off", box=BoxNorm(0, 0, 1, 1)))
-    'switch Wi-Fi off'
+    ('switch', 'Wi-Fi off')
     """
     state = [element.value] if element.value else []
-    return " ".join([element.role, element.text, *state, *(["focus"] if element.is_focused else [])])
+    return element.role, " ".join([element.text, *state, *(["focus"] if element.is_focused else [])])
 
 
 def _neighbours(elements: Sequence[Element], start: int, count: int) -> list[Element]:

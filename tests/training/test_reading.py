@@ -17,6 +17,7 @@ from training.reading import (
     MIN_PIXELS,
     RESIZE_FACTOR_PX,
     ReadingRecord,
+    _answer_ids,
     _lay_out,
     _neighbours,
     build_reading_records,
@@ -76,7 +77,7 @@ def test_lessons_are_the_same_for_a_seed_and_differ_between_seeds(samples, proce
 def test_empty_margin_of_a_row_is_cut_off_and_that_of_a_switch_is_kept(lessons, processor):
     def width(role: str) -> int:
         answers = [(item, processor.tokenizer.decode(item.completion_ids)) for item in lessons]
-        return max(i.canvas_px[0] for i, a in answers if a.startswith(f" {role} ") and " , " not in a)
+        return max(i.canvas_px[0] for i, a in answers if a.startswith(f" {role}") and " , " not in a)
 
     assert width("row") <= 128 < width("switch")
 
@@ -90,9 +91,17 @@ def test_elements_far_apart_are_not_read_together():
 
 def test_state_and_focus_are_part_of_the_answer():
     box = BoxNorm(0, 0, 1, 1)
-    assert words_of(Element(role="field", text="Title", value="River", is_focused=True, box=box)) == (
-        "field Title River focus"
-    )
+    field = Element(role="field", text="Title", value="River", is_focused=True, box=box)
+    assert words_of(field) == ("field", "Title River focus")
+
+
+def test_label_is_spelled_before_it_is_said(processor):
+    element = Element(role="row", text="Ab 1", box=BoxNorm(0, 0, 1, 1))
+    ids = list(_answer_ids([element, element], processor.tokenizer))
+    letters = [processor.tokenizer(letter)["input_ids"][0] for letter in "Ab 1"]
+    start = ids.index(letters[0])
+    assert ids[start : start + 4] == letters
+    assert processor.tokenizer.decode(ids, skip_special_tokens=True) == " rowAb 1 Ab 1 , rowAb 1 Ab 1"
 
 
 @given(st.integers(0, 400), st.integers(0, 400), st.integers(4, 500), st.integers(4, 500))
