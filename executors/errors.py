@@ -40,6 +40,6 @@ class ExecutorError(WorkbenchError, RuntimeError):
     """An executor or tool agent failed at a named boundary; recorded, never scored as a wrong answer in training."""
 
     def __init__(self, boundary: str, message: str) -> None:
-        """`boundary` names where it failed: "reset", "observe", "execute", "ground" or "judge"."""
+        """`boundary` names where it failed: "plan", "reset", "observe", "execute", "ground" or "judge"."""
         super().__init__(f"{boundary}: {message}")
         self.boundary = boundary

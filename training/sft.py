@@ -20,6 +20,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -259,8 +260,8 @@ def validate(
     """Shares of validation samples whose greedy reply is right: "val/..." scores, each 0..1.
 
     `first_step_accuracy`: the first step's action and instruction equal the reference's (other right steps count as
-    wrong); `operation_accuracy`: its action type does; `thought_accuracy`: mean share of the reference thought's
-    words that the thought holds; `parse_rate`: the whole reply follows the grammar.
+    wrong); `operation_accuracy`: its action type does; `thought_accuracy`: mean `words_in_order` of the thought;
+    `parse_rate`: the whole reply follows the grammar.
     """
     import torch
 
@@ -285,10 +286,25 @@ def validate(
 def _score(reply: str, record: SftRecord, config: SftConfig) -> dict[str, float]:
     size = record.sample.observation.image_size
     forecast = parse_forecast(reply, horizon=config.forecast.horizon, family=config.forecast.family, image=size)
-    told, first = Counter(record.sample.thought.split()), forecast.first
+    first = forecast.first
     return {
         "first_step_accuracy": float(first == record.steps[0]),
         "operation_accuracy": float(first is not None and first.action.type == record.steps[0].action.type),
-        "thought_accuracy": (told & Counter(forecast.thought.split())).total() / max(1, told.total()),
+        "thought_accuracy": words_in_order(forecast.thought, record.sample.thought),
         "parse_rate": float(forecast.ok),
     }
+
+
+def words_in_order(thought: str, reference: str) -> float:
+    """Share of the reference's words that the thought says in the same order, 0..1; punctuation does not count.
+
+    Right words in the wrong order or place are not counted twice; 1 for a reference without words.
+
+    >>> words_in_order("Notes : Ocean , Tiger", "Notes : Tiger , Ocean , River")
+    0.5
+    """
+    said, told = ([w for w in text.split() if any(map(str.isalnum, w))] for text in (thought, reference))
+    if not told:
+        return 1.0
+    blocks = SequenceMatcher(None, told, said, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks) / len(told)
