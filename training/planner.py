@@ -39,6 +39,12 @@ class PlanRequest:
     spaces: frozenset[Space]
     horizon: int | None = None
 
+    def messages(self, config: ForecastConfig) -> list[dict[str, Any]]:
+        """The chat messages that ask this question, see `training.prompts.build_messages`."""
+        return build_messages(
+            self.goal, self.history, self.observation, config, spaces=self.spaces, horizon=self.horizon
+        )
+
 
 class Planner(Protocol):
     """Forecasts T steps from each state it is shown."""
@@ -199,14 +205,7 @@ class TransformersPlanner:
         ]
 
     def _prompt(self, request: PlanRequest) -> str:
-        messages = build_messages(
-            request.goal,
-            request.history,
-            request.observation,
-            self.config,
-            spaces=request.spaces,
-            horizon=request.horizon,
-        )
+        messages = request.messages(self.config)
         marks = self.processor.tokenizer.all_special_tokens
         for message in messages:
             for part in message["content"]:
@@ -383,14 +382,7 @@ class OpenAIPlanner:
         return parse_forecast(text, horizon=horizon, family=self.config.family, image=request.observation.image_size)
 
     def _messages(self, request: PlanRequest) -> list[dict[str, Any]]:
-        messages = build_messages(
-            request.goal,
-            request.history,
-            request.observation,
-            self.config,
-            spaces=request.spaces,
-            horizon=request.horizon,
-        )
+        messages = request.messages(self.config)
         for message in messages:
             message["content"] = [
                 {"type": "image_url", "image_url": {"url": _data_url(request.observation)}}

@@ -141,25 +141,11 @@ def learning_rate_factor(step: int, config: SftConfig) -> float:
     return factor * (max(0.02, 1 - done) if optim.schedule == "linear" else 1.0)
 
 
-def _build_trainer(
-    config: SftConfig, run: RunFolder, model: Any, processor: Any, records: list[SftRecord], validation: list[SftRecord]
-) -> tuple[Any, Any]:
-    """(the trainer, its run callback)."""
-    import torch
-    from datasets import Dataset
-    from torch.optim.lr_scheduler import LambdaLR
-    from torch.utils.data import DataLoader
-    from transformers import PrinterCallback, TrainerCallback
-    from trl import SFTConfig as TrlSftConfig
-    from trl import SFTTrainer
-
-    from training.run_callback import RunCallback
-
+def _plan_phases(
+    config: SftConfig, records: list[SftRecord], processor: Any
+) -> tuple[list[dict[str, Any]], list[list[int]]]:
+    """(the collator's rows of all phases, the batches of row numbers in the order of training)."""
     optim = config.optim
-    has_gpu = torch.cuda.is_available()
-    total = sum(length for length, _ in phases_of(config))
-    first_image_step = total - optim.num_steps
-    collator = Collator(processor)
     text_batches = plan_batches(
         records,
         batch_size=max(1, config.text_warmup_batch_size // optim.accumulation),
@@ -189,9 +175,32 @@ def _build_trainer(
     ):  # fmt: skip
         batches += [[len(rows) + i for i in batch] for batch in planned]
         rows += [{"record": record, "is_text": is_text} for record in kind]
+    return rows, batches
+
+
+def _build_trainer(
+    config: SftConfig, run: RunFolder, model: Any, processor: Any, records: list[SftRecord], validation: list[SftRecord]
+) -> tuple[Any, Any]:
+    """(the trainer, its run callback)."""
+    import torch
+    from datasets import Dataset
+    from torch.optim.lr_scheduler import LambdaLR
+    from torch.utils.data import DataLoader
+    from transformers import PrinterCallback, TrainerCallback
+    from trl import SFTConfig as TrlSftConfig
+    from trl import SFTTrainer
+
+    from training.run_callback import RunCallback
+
+    optim = config.optim
+    has_gpu = torch.cuda.is_available()
+    total = sum(length for length, _ in phases_of(config))
+    first_image_step = total - optim.num_steps
+    collator = Collator(processor)
+    rows, batches = _plan_phases(config, records, processor)
 
     class Trainer(SFTTrainer):
-        """TRL's trainer with the planned batches and the schedule of two phases."""
+        """TRL's trainer with the planned batches and a schedule that starts anew in each phase."""
 
         def get_train_dataloader(self) -> Any:
             loader = DataLoader(rows, batch_sampler=batches, collate_fn=collator)
