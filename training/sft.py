@@ -39,6 +39,9 @@ from training.tiny import build_model, build_processor, save_checkpoint
 if TYPE_CHECKING:
     from training.run_folder import RunFolder
 
+_NUM_WHITENING = 100
+"""Screenshots, about, on which the patch embedding of a planner of random start is whitened."""
+
 
 def run_sft(config: SftConfig, run: RunFolder, resume: bool = False) -> Path:
     """Trains as configured and returns the folder of the result, `final/` of the run.
@@ -86,7 +89,9 @@ def _start_model(config: SftConfig, samples: Sequence[Sample], checkpoint: Path 
     if config.model:
         return load_model_and_processor(config.model, dtype=dtype)
     processor = build_processor(corpus_of(samples, config.forecast), config.tiny.vocab_size)
-    return build_model(config.tiny, processor, config.optim.seed), processor
+    stride = max(1, len(samples) // _NUM_WHITENING)
+    seen = [image for sample in samples[::stride] if (image := sample.load_image()) is not None]
+    return build_model(config.tiny, processor, config.optim.seed, seen), processor
 
 
 def _records(config: SftConfig, samples: Sequence[Sample], processor: Any) -> list[SftRecord]:

@@ -114,3 +114,29 @@ def test_speed_up_on_cpu_changes_nothing_but_rounding(processor: Any) -> None:
         before = model(**batch).logits
         speed_up_on_cpu(model)
         assert torch.allclose(model(**batch).logits, before, atol=1e-5)
+
+
+def test_patch_features_of_a_whitened_model_vary_equally_around_zero(processor: Any) -> None:
+    noise = torch.rand(40, 128, 128, 3, generator=torch.Generator().manual_seed(0))
+    tilt = torch.linspace(0.2, 1.0, 128)[None, None, :, None]  # neighbouring pixels that have something in common
+    screenshots = [PIL.Image.fromarray((image * 255).byte().numpy()) for image in noise * tilt]
+    embed = build_model(SMALL, processor, seed=0, screenshots=screenshots).model.visual.patch_embed
+    pixels = processor.image_processor(images=screenshots, return_tensors="pt")["pixel_values"]
+    features_PD = embed(pixels).detach()
+    assert features_PD.mean(dim=0).abs().max() < 0.01
+    covariance = torch.cov(features_PD.T)
+    assert torch.allclose(covariance, 0.25 * torch.eye(len(covariance)), atol=0.01)
+
+
+def test_screenshots_without_content_leave_the_patch_embedding_random(processor: Any) -> None:
+    blank = [PIL.Image.new("RGB", (64, 64), colour) for colour in ("white", "navy")]
+    plain, whitened = (build_model(SMALL, processor, 0, images) for images in ((), blank))
+    assert torch.equal(*(m.model.visual.patch_embed.proj.weight for m in (plain, whitened)))
+
+
+def test_what_differs_between_screenshots_reaches_the_answer(processor: Any) -> None:
+    model = build_model(SMALL, processor, seed=0)
+    for name, weight in model.named_parameters():
+        if name.endswith(("o_proj.weight", "v_proj.weight")):
+            gain = weight.detach().std() * weight.shape[1] ** 0.5
+            assert 0.8 < gain < 1.2, name
