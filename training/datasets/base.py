@@ -45,13 +45,15 @@ class ImportOptions:
 class RawRecord:
     """One record as it lies in the source.
 
-    `number` counts lines, records or rows of `file` from 1, `end_bytes` is how far the file is read after it (for the
-    progress bar). `problem` says why it cannot be read at all; it then stands for `num_records` of them.
+    `number` counts lines, records or rows of `file` from 1, `num_bytes` is its size in memory, `end_bytes` is how far
+    the file is read after it (for the progress bar). `problem` says why it cannot be read at all; it then stands for
+    `num_records` of them.
     """
 
     file: str
     number: int
     data: Any = None
+    num_bytes: int = 0
     end_bytes: int = 0
     problem: Skip | None = None
     num_records: int = 1

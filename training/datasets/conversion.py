@@ -103,8 +103,10 @@ _worker: list[Importer] = []
 def start_worker(name: str, options: ImportOptions, screens: Path) -> None:
     """Prepares a worker process; Ctrl+C is the main process's to handle."""
     import signal
+    import warnings
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore", SyntaxWarning)
     _worker[:] = [load_importer(name)(options, ScreenStore(screens))]
 
 

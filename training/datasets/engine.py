@@ -15,10 +15,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -43,6 +45,8 @@ from training.datasets.screens import ScreenStore
 STATE_VERSION = 1
 SAVE_SECONDS = 5.0
 """How often the state is written; as much work is done again after a crash."""
+
+_IMAGE = re.compile(r'"image": ?"([^"\\]+_images/[0-9a-f]{24}\.\w+)"')
 
 BATCH_RECORDS = 64
 BATCH_BYTES = 8 * 1024 * 1024
@@ -86,6 +90,7 @@ def run_import(
                 tell(tell_of)
             run.convert_all(num_workers, screens)
             file.flush()
+            run.remove_unused(partial)
             if run.report.num_trajectories:
                 partial.replace(out)
             else:
@@ -122,6 +127,7 @@ class _Import:
     report: ImportReport = field(init=False)
     groups: Groups = field(init=False)
     seen: dict[str, list[str]] = field(default_factory=dict)
+    unused: set[str] = field(default_factory=set)
     file_index: int = 0
     num_read: int = 0
     saved_at: float = field(default_factory=time.monotonic)
@@ -150,7 +156,7 @@ class _Import:
         if not state:
             return ""
         self.report = ImportReport.from_json(state["report"])
-        self.seen = state["seen"]
+        self.seen, self.unused = state["seen"], set(state["unused"])
         self.file_index, self.num_read = state["file_index"], state["num_read"]
         self.groups.load(state["groups"])
         return f"going on after {self.report.num_records_read} records of an unfinished import"
@@ -188,7 +194,7 @@ class _Import:
         state = {
             "source": self._source(), "num_bytes": self.file.tell(), "file_index": self.file_index,
             "num_read": self.num_read, "report": self.report.to_json(), "seen": self.seen,
-            "groups": self.groups.to_json(),
+            "unused": sorted(self.unused), "groups": self.groups.to_json(),
         }
         temporary = self.state_path.with_name(self.state_path.name + ".partial")
         temporary.write_text(json.dumps(state), encoding="utf-8")
@@ -224,7 +230,8 @@ class _Import:
     def convert_all(self, num_workers: int, screens: Path) -> None:
         """Reads to the end, or to the limit, or until it is stopped."""
         work = self._in_workers if num_workers > 1 else self._in_this_process
-        with self._stopping_cleanly(), self._progress() as progress:
+        with self._stopping_cleanly(), warnings.catch_warnings(), self._progress() as progress:
+            warnings.simplefilter("ignore", SyntaxWarning)  # odd escapes in recorded code, which is only parsed
             for file_index, num_read, end_bytes, record in work(num_workers, screens):
                 self._take(record)
                 self.file_index, self.num_read = file_index, num_read
@@ -287,8 +294,18 @@ class _Import:
         num_bytes = 0
         while room > 0 and num_bytes < BATCH_BYTES and (item := next(raws, None)) is not None:
             room -= 1
-            num_bytes += len(item[2].data) if isinstance(item[2].data, bytes) else 0
+            num_bytes += item[2].num_bytes
             yield item
+
+    def remove_unused(self, partial: Path) -> None:
+        """Deletes the screenshots of records that were converted and then left out, unless a kept one shows them."""
+        if not self.unused:
+            return
+        with partial.open(encoding="utf-8") as lines:
+            for line in lines:
+                self.unused.difference_update(_IMAGE.findall(line))
+        for name in self.unused:
+            (self.out.parent / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _progress(self) -> Iterator[Callable[[int, int], None]]:
@@ -380,6 +397,7 @@ class _Import:
         num_steps = record.notes.num_source_steps or record.num_steps
         report.num_steps_skipped += num_steps
         report.skipped_steps += Counter({"of a skipped record": num_steps})
+        self.unused.update(_IMAGE.findall(record.line.decode(errors="replace")))
         self._note(record)
         if name:
             outcome = "record skipped" if record.num_records == 1 else f"{record.num_records} records skipped"

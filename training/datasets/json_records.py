@@ -80,7 +80,8 @@ def read_lines(file: Path) -> Iterator[RawRecord]:
                         line = lines.readline(MAX_RECORD_BYTES)
                         end_bytes += len(line)
                     line = b""
-                yield RawRecord(file=str(file), number=number, data=line, end_bytes=end_bytes, problem=problem)
+                yield RawRecord(file=str(file), number=number, data=line, num_bytes=len(line), end_bytes=end_bytes,
+                                problem=problem)
     except OSError as error:
         yield unreadable(file, number + 1, error)
 
@@ -96,7 +97,7 @@ def read_whole(file: Path) -> Iterator[RawRecord]:
     problem = None
     if len(data) > MAX_RECORD_BYTES:
         data, problem = b"", Skip("record too long", "(record)", f"longer than {MAX_RECORD_BYTES} bytes")
-    yield RawRecord(file=str(file), number=1, data=data, end_bytes=len(data), problem=problem)
+    yield RawRecord(file=str(file), number=1, data=data, num_bytes=len(data), end_bytes=len(data), problem=problem)
 
 
 def unreadable(file: Path, number: int, error: Exception) -> RawRecord:
@@ -161,7 +162,8 @@ class _ArrayReader:
 
     def _record(self, problem: Skip | None, data: bytes = b"") -> RawRecord:
         return RawRecord(
-            file=str(self.file), number=self.number, data=data, end_bytes=self.start_bytes, problem=problem
+            file=str(self.file), number=self.number, data=data, num_bytes=len(data), end_bytes=self.start_bytes,
+            problem=problem,
         )
 
     def _next(self) -> RawRecord:

@@ -6,8 +6,10 @@ The canonical scroll direction is that of the content to reveal: "down" shows wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from executors.actions import Action
-from executors.geometry import PointNorm
+from executors.geometry import BoxNorm, PointNorm
 from training.datasets.skip import Skip
 
 CLAMP_TOLERANCE = 0.005
@@ -80,6 +82,40 @@ def norm_point(value: object, scale_x: float, scale_y: float, name: str) -> tupl
     x, is_x_moved = norm_value(value[0], scale_x, f"{name}[0]")
     y, is_y_moved = norm_value(value[1], scale_y, f"{name}[1]")
     return PointNorm(x, y), is_x_moved or is_y_moved
+
+
+MAX_TARGET_AREA = 0.25
+"""Largest share of the screen that a tapped element may fill to be the target (ours): a tap on a whole page or a game's
+canvas has no target box, because any point would be right."""
+
+
+def target_around(point: PointNorm | None, boxes: Iterable[BoxNorm]) -> BoxNorm | None:
+    """The smallest of an element tree's boxes around the point; None without a point, or when all are too large.
+
+    Source: UGround's rule for AndroidControl, with `MAX_TARGET_AREA` added.
+
+    >>> boxes = [BoxNorm(0, 0, 1, 1), BoxNorm(0.4, 0.4, 0.6, 0.6), BoxNorm(0.45, 0.45, 0.55, 0.55)]
+    >>> target_around(PointNorm(0.5, 0.5), boxes)
+    BoxNorm(left=0.45, top=0.45, right=0.55, bottom=0.55)
+    >>> target_around(PointNorm(0.9, 0.9), boxes) is None
+    True
+    """
+    around = [box for box in boxes if point is not None and box.contains(point) and _area(box) <= MAX_TARGET_AREA]
+    return min(around, key=_area, default=None)
+
+
+def _area(box: BoxNorm) -> float:
+    return (box.right - box.left) * (box.bottom - box.top)
+
+
+def clip(box: BoxNorm) -> BoxNorm | None:
+    """The part of the box that lies on the image; None when nothing does.
+
+    >>> clip(BoxNorm(-0.5, 0.5, 0.5, 1.5))
+    BoxNorm(left=0.0, top=0.5, right=0.5, bottom=1.0)
+    """
+    left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in (box.left, box.top, box.right, box.bottom))
+    return BoxNorm(left, top, right, bottom) if left < right and top < bottom else None
 
 
 _KEY_NAMES = {"control": "ctrl", "command": "cmd", "meta": "cmd", "return": "enter", "escape": "esc", "del": "delete",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImporterEntry:
-    """Where a data set's importer is, and one line that tells what its PATH is."""
+    """Where a data set's importer is (a class in a module of this package), and one line that tells what PATH is."""
 
     module: str
     class_name: str
@@ -24,6 +24,18 @@ class ImporterEntry:
 IMPORTERS: dict[str, ImporterEntry] = {
     "agentnet": ImporterEntry(
         "agentnet", "AgentNet", "AgentNet (OpenCUA): its .jsonl file, or the folder of one or both of its files"),
+    "agentnetbench": ImporterEntry(
+        "agentnetbench", "AgentNetBench", "AgentNetBench: the folder of its task files, with images/"),
+    "agenttrek": ImporterEntry(
+        "agenttrek", "AgentTrek", "AgentTrek, text only (no screenshots, no coordinates): agenttrek_1207.json"),
+    "android_control": ImporterEntry(
+        "android_control", "AndroidControl", "AndroidControl: a TFRecord shard or their folder, with splits.json"),
+    "gui_odyssey": ImporterEntry(
+        "gui_odyssey", "GuiOdyssey", "GUI-Odyssey, either release: the folder of annotations/, screenshots/, splits/"),
+    "mind2web": ImporterEntry(
+        "mind2web", "Mind2Web", "Multimodal-Mind2Web: the folder of its parquet files, or UGround's *_blocks.jsonl"),
+    "mm_traj": ImporterEntry("mm_traj", "MmTraj", "MM-Traj (T3-Agent): its .json file; images with --images"),
+    "ui_s1": ImporterEntry("ui_s1", "UiS1", "AndroidControl as UI-S1's .jsonl file; screenshots with --images"),
 }
 """Name on the command line -> importer; a module is imported only when its data set is asked for."""
 

@@ -128,8 +128,9 @@ class ImageFolders:
                 return path.read_bytes()
         except (OSError, ValueError) as error:
             raise Skip("unreadable image", field, f"{name[:100]!r} cannot be read ({error})") from None
-        looked = ", ".join(map(str, self.folders)) or "no folder"
-        raise Skip("missing image", field, f"{name[:100]!r} was not found in {looked}")
+        folders = ", ".join(map(str, self.folders))
+        where = f"was not found in {folders}" if folders else "has no folder to be found in: give --images"
+        raise Skip("missing image", field, f"{name[:100]!r} {where}")
 
     def _find(self, relative: PurePosixPath) -> Path | None:
         for folder in self.folders:

@@ -74,7 +74,8 @@ def read_records(file: Path) -> Iterator[RawRecord]:
                 if raw is None:
                     return
                 data, problem = raw
-                yield RawRecord(file=str(file), number=number, data=data, end_bytes=stored.tell(), problem=problem)
+                yield RawRecord(file=str(file), number=number, data=data, num_bytes=len(data),
+                                end_bytes=stored.tell(), problem=problem)
     except (OSError, EOFError, zlib.error) as error:
         yield unreadable(file, number, error)
 
