@@ -2,9 +2,9 @@
 
     step            one assistant turn with code. Its observation is the text that the turn answers: nothing for the
                     first, then the output of the code before. Images of the task are on the first step
-    tool call       code that only calls one tool with literal arguments (and stores or prints what it returns) is
-                    `tool_call` with the tool's name; any other code is a call of "python" with the code. The code of
-                    every step is kept as it is in `meta.codes`
+    tool call       code that only calls one tool with literal arguments (which may be stored before, as what it returns
+                    may be stored and printed after) is `tool_call` with the tool's name; any other code is a call of
+                    "python" with the code. The code of every step is kept as it is in `meta.codes`
     final_answer    `finished` with the record's `answer`; code before it in the same turn is in `meta.codes`
     no code         a turn without code did nothing but get an error for an answer: both are left out
     image           {}, a path, or {"<image_00>": path, ...}; read from `--images`. Without that folder, or where the
@@ -34,16 +34,14 @@ from training.datasets.normalise import summary_of
 from training.datasets.screens import ImageFolders, ScreenStore
 from training.datasets.skip import Skip
 
-TOOLS = ("visualizer", "inspect_file_as_text", "ask_search_agent", "facedetection", "objectlocation", "segmentation",
-         "image_generator", "image_edit", "ocr")
-"""T3-Agent's tools; their arguments in the order of their signatures."""
-
-_ARGUMENTS = {
+TOOLS = {
     "visualizer": ("question", "image_path"), "inspect_file_as_text": ("file_path", "question"),
     "ask_search_agent": ("query",), "facedetection": ("image_path",), "objectlocation": ("object", "image_path"),
     "segmentation": ("image_path", "prompt"), "image_generator": ("prompt",), "image_edit": ("prompt", "image_path"),
     "ocr": ("image_path",),
 }
+"""T3-Agent's tools, and the names of their arguments in order."""
+
 _CODE = re.compile(r"```(?:py|python)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _OUTPUT = re.compile(r"\A\s*(?:\[OUTPUT OF STEP \d+\]\s*)?(?:Observation:\s*)?")
 _PICTURE = re.compile(r"^Picture \d+: <img>.*</img>\s*$", re.MULTILINE)
@@ -199,30 +197,46 @@ def _literal_answer(call: ast.Call) -> str:
 
 
 def _tool_call(body: list[ast.stmt]) -> Action | None:
-    """The one tool call that the code is, besides printing of what it returned; None for any other code."""
-    if not 1 <= len(body) <= 2:
+    """The one tool call that the code is, between literals stored before it and printing after it; else None."""
+    literals: dict[str, Any] = {}
+    while len(body) > 1 and (stored := _stored_literal(body[0])) is not None:
+        literals[stored[0]] = stored[1]
+        body = body[1:]
+    if not 1 <= len(body) <= 2 or (len(body) == 2 and not _is_print_of_stored(body[0], body[1])):
         return None
-    stored = body[0].targets[0] if isinstance(body[0], ast.Assign) and len(body[0].targets) == 1 else None
     call = body[0].value if isinstance(body[0], (ast.Assign, ast.Expr)) else None
-    if stored is None and len(body) == 1 and _is_call(call, "print") and len(call.args) == 1 and not call.keywords:
+    if isinstance(body[0], ast.Expr) and _is_call(call, "print") and len(call.args) == 1 and not call.keywords:
         call = call.args[0]
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id not in TOOLS:
+    name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+    names = TOOLS.get(name, ())
+    if not names or len(call.args) > len(names) or any(keyword.arg is None for keyword in call.keywords):
         return None
-    if len(body) == 2:
-        shown = body[1].value if isinstance(body[1], ast.Expr) else None
-        is_printed = _is_call(shown, "print") and shown.args and isinstance(shown.args[-1], ast.Name)
-        if not is_printed or not isinstance(stored, ast.Name) or shown.args[-1].id != stored.id:
-            return None
-    names = _ARGUMENTS[call.func.id]
-    if len(call.args) > len(names) or any(keyword.arg is None for keyword in call.keywords):
-        return None
+    given = [*zip(names, call.args), *((keyword.arg, keyword.value) for keyword in call.keywords)]
     try:
-        arguments = {name: ast.literal_eval(node) for name, node in zip(names, call.args)}
-        arguments |= {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        arguments = {key: literals[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+                     for key, node in given}
+    except (KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     is_plain = all(_is_json(value) for value in arguments.values())
-    return Action(type="tool_call", name=call.func.id, arguments=arguments) if is_plain else None
+    return Action(type="tool_call", name=name, arguments=arguments) if is_plain else None
+
+
+def _stored_literal(statement: ast.stmt) -> tuple[str, Any] | None:
+    is_stored = isinstance(statement, ast.Assign) and len(statement.targets) == 1
+    if not is_stored or not isinstance(statement.targets[0], ast.Name):
+        return None
+    try:
+        return statement.targets[0].id, ast.literal_eval(statement.value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _is_print_of_stored(statement: ast.stmt, after: ast.stmt) -> bool:
+    """Whether the second statement prints, perhaps behind other words, the name that the first one stores in."""
+    stored = statement.targets[0] if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
+    shown = after.value if isinstance(after, ast.Expr) else None
+    is_print = _is_call(shown, "print") and bool(shown.args) and isinstance(shown.args[-1], ast.Name)
+    return is_print and isinstance(stored, ast.Name) and shown.args[-1].id == stored.id
 
 
 def _is_call(node: Any, name: str) -> bool:

@@ -275,11 +275,11 @@ def ui_s1_record(number: int, *steps: tuple[dict, dict], **changes: object) -> d
         for index, (content, options) in enumerate(steps)], **changes}
 
 
-def bench_task(task_id: str, *steps: dict, **changes: object) -> dict:
+def bench_task(name: str, *steps: dict, **changes: object) -> dict:
     """One AgentNetBench task of a click and a terminate."""
     steps = steps or (bench_step("pyautogui.click(x=0.5, y=0.25)", ("click", {"position": {"x": 0.5, "y": 0.25}})),
                       bench_step("computer.terminate(status='success')", ("terminate", {"status": "success"})))
-    return {"task_id": task_id, "user_task_description": "Do it", "high_level_task_description": "Do this",
+    return {"task_id": name, "user_task_description": "Do it", "high_level_task_description": "Do this",
             "steps": [{"step_num": index, "image": "a.png", **step} for index, step in enumerate(steps)], **changes}
 
 
