@@ -134,12 +134,14 @@ class _ArrayReader:
     window: bytes = b""
     start_bytes: int = 0
     is_at_end: bool = False
+    is_closed: bool = False
     number: int = 0
     start_of_record: re.Pattern[bytes] | None = None
 
     def read(self) -> Iterator[RawRecord]:
         self._fill()
         self._drop(self.window.index(b"[") + 1)
+        record: RawRecord | None = None
         while True:
             begin = self.window.find(b"{")
             if begin < 0 and not self.is_at_end:
@@ -149,12 +151,17 @@ class _ArrayReader:
                 continue
             yield from self._between(self.window if begin < 0 else self.window[:begin])
             if begin < 0:
-                return
+                break
             self._drop(begin)
-            yield self._next()
+            record = self._next()
+            yield record
+        if not self.is_closed and (record is None or record.problem is None):
+            self.number += 1
+            yield self._record(Skip("not JSON", "(file)", "the array does not end: the file is cut off"))
 
     def _between(self, gap: bytes) -> Iterator[RawRecord]:
         """What stands between records and is neither blank nor a comma nor the array's end."""
+        self.is_closed = b"]" in gap or (self.is_closed and not gap.strip(_BLANK))
         text = gap.strip(_BLANK + b",]")
         if text:
             self.number += 1
