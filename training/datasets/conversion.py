@@ -68,7 +68,8 @@ def convert(importer: Importer, raw: RawRecord) -> Converted:
         trajectory, place = made if isinstance(made, tuple) else (made, None)
         _check_actions(trajectory)
         paths = [step.observation.image_path for step in trajectory.steps]
-        names = [None if path is None else f"{path.parent.name}/{path.name}" for path in paths]
+        folder = importer.screens.folder.name
+        names = [None if path is None else f"{folder}/{path.name}" for path in paths]
         line = dump(trajectory_to_json(trajectory, names))
         importer.screens.save(paths)
     except Skip as skip:

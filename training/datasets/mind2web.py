@@ -87,7 +87,7 @@ class Mind2Web(Importer):
         """The step of one row as a trajectory of its own, and its place in its task."""
         notes.num_source_steps = 1
         if isinstance(raw.data, dict):
-            return self._read_row(raw.data, Path(raw.file).name.partition("-")[0], notes)
+            return self._read_row(raw.data, raw.file.rpartition("/")[2].partition("-")[0], notes)
         return self._read_block(parse_object(raw.data), notes)
 
     def _read_row(self, row: dict[str, Any], split: str, notes: Notes) -> tuple[Trajectory, Place]:

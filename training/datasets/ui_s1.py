@@ -84,7 +84,7 @@ class UiS1(Importer):
             meta["num_source_steps"] = len(steps)
         is_successful = None if is_cut else record.get("is_successful")
         outcome = {True: "success", False: "failure"}[is_successful] if isinstance(is_successful, bool) else ""
-        split = self.choose_split("test" if "test" in Path(raw.file).name else "train")
+        split = self.choose_split("test" if "test" in raw.file.rpartition("/")[2] else "train")
         return Trajectory(
             id=notes.record, goal=goal, steps=tuple(kept), source=self.name, platform="phone", split=split,
             licence=self.licence, outcome=outcome, meta=meta,
