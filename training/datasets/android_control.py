@@ -13,7 +13,8 @@
 `splits.json` must lie beside the shards, because an episode's split is nowhere else; the sub-splits of the test
 episodes are taken from `test_subsplits.json` when it is there, first the one to which OS-Atlas assigns the episode.
 
-Source: android_control/README.md of google-research/google-research (CC BY 4.0 data, Apache-2.0 code).
+Source: android_control/README.md of google-research/google-research (0ced6d0). It does not state the data's licence, so
+the trajectories name none.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ class AndroidControl(Importer):
     """Reads AndroidControl's shards; a record is one episode."""
 
     name = "android_control"
-    licence = "CC-BY-4.0"
     id_field = "episode_id"
     splits = SPLITS + SUBSPLITS
 

@@ -13,7 +13,8 @@ The trajectory's split is that of random_split; `--split device_test` and the li
 `meta.splits` names all.
 
 Source: introduction.md and the converter of OpenGVLab/GUI-Odyssey (9ef208d, fefcbe9) and the cards of both releases. No
-annotation file could be had; names that only one of these sources gives are accepted too.
+annotation file could be had; names that only one of these sources gives are accepted too. They do not state the data's
+licence, so the trajectories name none.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ class GuiOdyssey(Importer):
     """Reads GUI-Odyssey's annotation files; a record is one file, an episode."""
 
     name = "gui_odyssey"
-    licence = "CC-BY-4.0"
     id_field = "episode_id"
     splits = ("train", "test", *(f"{scheme}_{part}" for scheme in SCHEMES for part in ("train", "test")))
 
