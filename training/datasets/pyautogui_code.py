@@ -13,19 +13,18 @@ report (varargs of hotkey, `fail`, triple_click) are accepted too.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from executors.actions import Action, validate
 from executors.errors import InputError
 from executors.geometry import PointNorm
+from training.datasets.normalise import key_name, norm_value
+from training.datasets.skip import Skip
 
 MAX_CODE_CHARS = 100_000
 """Longest code of one step that is parsed."""
-
-CLAMP_TOLERANCE = 0.005
-"""How far a coordinate may leave 0..1 and still be taken for the edge (ours: about ten pixels of a wide screen)."""
 
 MAX_PRESSES = 100
 """Most presses of one key in one call."""
@@ -89,7 +88,26 @@ def read_code(code: str) -> CodeReading:
     >>> read_code("pyautogui.write(message='milk')\npyautogui.press('enter')").action.content
     'milk\n'
     """
-    calls = _read_calls(code)
+    return _reading_of(_read_calls(code))
+
+
+def read_calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> CodeReading:
+    """The action of one step that is given as names of calls with their arguments, by the same rules.
+
+    Args:
+        calls: (name in any case, arguments by name), such as ("click", {"x": 0.5, "y": 0.25}).
+
+    Raises:
+        CodeError: as `read_code`.
+    """
+    if not calls:
+        raise CodeError("not code", "there is no call")
+    return _reading_of(
+        [_Call(name=name.lower().replace("_", ""), shown=name, args=[], kwargs=dict(kwargs)) for name, kwargs in calls]
+    )
+
+
+def _reading_of(calls: list[_Call]) -> CodeReading:
     action = _action_of(calls)
     if action is not None:
         problem = validate(action)
@@ -155,12 +173,13 @@ def _point(call: _Call, pointer: PointNorm | None, *, required: bool = True, off
 
 def _coordinate(call: _Call, name: str, value: object) -> float:
     number = _number(call, name, value)
-    if 0 <= number <= 1:
-        return number
-    if -CLAMP_TOLERANCE <= number <= 1 + CLAMP_TOLERANCE:
+    try:
+        norm, is_moved = norm_value(number, 1, name)
+    except Skip as skip:
+        raise CodeError(skip.reason, f"{call.shown}: {name}={number:g} is not in 0..1") from None
+    if is_moved:
         call.repairs.append("coordinate moved to the edge")
-        return min(1.0, max(0.0, number))
-    raise CodeError("off the image", f"{call.shown}: {name}={number:g} is not in 0..1")
+    return norm
 
 
 def _number(call: _Call, name: str, value: object) -> float:
@@ -228,9 +247,6 @@ def _read_keys(call: _Call, pointer: PointNorm | None) -> Action:
     return Action(type="hotkey", key=" ".join(_keys(call)))
 
 
-_KEY_NAMES = {"control": "ctrl", "command": "cmd", "return": "enter", "escape": "esc", "del": "delete", " ": "space",
-              "\n": "enter", "\t": "tab"}
-
 
 def _keys(call: _Call) -> list[str]:
     """Canonical key names in order, repeated as often as they are pressed."""
@@ -242,7 +258,7 @@ def _keys(call: _Call) -> list[str]:
         names = names[:1]  # press(keys, presses)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise call.fail(f"keys={names!r} are not key names")
-    keys = [_KEY_NAMES.get(name.lower(), name.strip().lower().replace(" ", "")) for name in names]
+    keys = [key_name(name) for name in names]
     presses = call.get("presses", position=1, default=1) if call.name == "press" else 1
     if not isinstance(presses, int) or isinstance(presses, bool) or not 1 <= presses <= MAX_PRESSES:
         raise call.fail(f"presses={presses!r} is not 1..{MAX_PRESSES}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ MAX_PROBLEMS = 1000
 """Problems whose place is kept; later ones are only counted, so that memory stays bounded."""
 
 
+_COUNTERS = ("skipped_records", "skipped_steps", "repairs")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One broken place: file, line from 1, the record's id, the field, and what was done about it."""
+    """One broken place: file, line (record, row) from 1, the record's id, the field, and what was done about it."""
 
     file: str
     line: int
@@ -32,10 +36,12 @@ class Problem:
 
 @dataclass(slots=True, kw_only=True)
 class ImportReport:
-    """Counts of one import; an importer adds to it while its trajectories are read.
+    """Counts of one import; added to while the source is read.
 
-    A record is one line of the source. `num_records_read` is always kept plus skipped; repaired ones are among the
-    kept. The counters map a short reason to how often it occurred.
+    A record is what the source counts: a line, an episode, a row, an annotation file. `num_records_read` is always
+    kept plus skipped; repaired ones are among the kept. Where a record is one step (Mind2Web, AgentTrek), several make
+    one trajectory. `num_steps_added` counts closing `finished` steps that the source does not hold. The counters map a
+    short reason to how often it occurred.
     """
 
     dataset: str
@@ -44,8 +50,10 @@ class ImportReport:
     num_records_kept: int = 0
     num_records_repaired: int = 0
     num_records_skipped: int = 0
+    num_trajectories: int = 0
     num_steps_kept: int = 0
     num_steps_skipped: int = 0
+    num_steps_added: int = 0
     num_instructions_generated: int = 0
     skipped_records: Counter[str] = field(default_factory=Counter)
     skipped_steps: Counter[str] = field(default_factory=Counter)
@@ -61,10 +69,20 @@ class ImportReport:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as a JSON object."""
-        counters = ("skipped_records", "skipped_steps", "repairs")
         record = {f.name: getattr(self, f.name) for f in fields(self)}
-        record |= {name: dict(record[name].most_common()) for name in counters}
+        record |= {name: dict(record[name].most_common()) for name in _COUNTERS}
         return record | {"problems": [asdict(problem) for problem in self.problems]}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> ImportReport:
+        """The report of a `to_json` record.
+
+        >>> report = ImportReport(dataset="agentnet", path="a", repairs=Counter({"goal from another field": 2}))
+        >>> ImportReport.from_json(report.to_json()) == report
+        True
+        """
+        counters = {name: Counter(record[name]) for name in _COUNTERS}
+        return cls(**{**record, **counters, "problems": [Problem(**problem) for problem in record["problems"]]})
 
     def save(self, path: Path) -> None:
         """Writes the report as indented JSON; raises OutputError when it cannot be written."""
@@ -81,13 +99,16 @@ class ImportReport:
         >>> print(ImportReport(dataset="agentnet", path="a.jsonl").summary())
         agentnet a.jsonl
         records: 0 read, 0 kept (0 of them repaired), 0 skipped
-        steps:   0 kept, 0 skipped; 0 instructions generated
+        trajectories: 0
+        steps:   0 kept, 0 skipped, 0 finish steps added; 0 instructions generated
         """
         lines = [
             f"{self.dataset} {self.path}",
             f"records: {self.num_records_read} read, {self.num_records_kept} kept "
             f"({self.num_records_repaired} of them repaired), {self.num_records_skipped} skipped",
-            f"steps:   {self.num_steps_kept} kept, {self.num_steps_skipped} skipped; "
+            f"trajectories: {self.num_trajectories}",
+            f"steps:   {self.num_steps_kept} kept, {self.num_steps_skipped} skipped, "
+            f"{self.num_steps_added} finish steps added; "
             f"{self.num_instructions_generated} instructions generated",
         ]
         for title, counts in (

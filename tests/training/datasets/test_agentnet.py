@@ -15,10 +15,14 @@ from executors.actions import Action, Space, validate
 from executors.errors import InputError, MissingFileError
 from executors.geometry import ImageSize, PointNorm
 from executors.trajectory import Trajectory, read_trajectories
+from tests.training.datasets.importing import import_all
 from tests.training.grpo_helpers import FORECAST, stage1_config, tiny_checkpoint
 from training.cli import main
 from training.config import DataConfig
-from training.datasets import agentnet
+from training.datasets import json_records
+from training.datasets.base import ImportOptions
+from training.datasets.engine import run_import
+from training.datasets.normalise import describe
 from training.datasets.pyautogui_code import CodeError, read_code
 from training.datasets.report import MAX_PROBLEMS, ImportReport, Problem
 from training.run_folder import RunFolder
@@ -166,7 +170,7 @@ def test_any_text_is_read_or_refused(code: str) -> None:
     ],
 )
 def test_steps_without_words_are_described(action: Action, words: str) -> None:
-    assert agentnet.describe(action) == words
+    assert describe(action) == words
 
 
 # ---------------------------------------------------------------------------------------------------- whole files
@@ -202,14 +206,7 @@ def read(folder: Path, *lines: dict | bytes, **options: object) -> tuple[list[Tr
     """Imports a file of these records and raw lines."""
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     (folder / "data.jsonl").write_bytes(b"\n".join(raw) + b"\n")
-    report = ImportReport(dataset="agentnet", path=str(folder))
-    kept = list(agentnet.import_file(folder, report, **options))
-    assert report.num_records_read == report.num_records_kept + report.num_records_skipped
-    assert report.num_records_kept == len(kept)
-    assert report.num_steps_kept == sum(len(t.steps) for t in kept)
-    assert report.num_records_skipped == report.skipped_records.total()
-    assert report.num_steps_skipped == report.skipped_steps.total()
-    return kept, report
+    return import_all("agentnet", folder, **options)
 
 
 def test_a_full_record_keeps_words_thought_flags_and_annotations(folder: Path) -> None:
@@ -248,10 +245,10 @@ def test_outcome_is_the_annotation(folder: Path, values: dict, last: str, outcom
 @pytest.mark.parametrize(
     ("bad", "reason", "field"),
     [
-        (b'{"task_id": "t1", "instr', "not JSON", "(line)"),
-        (b"\xff\xfe\x00", "not JSON", "(line)"),
-        (b"[" * 100_000, "not JSON", "(line)"),
-        (b"[1, 2]", "not an object", "(line)"),
+        (b'{"task_id": "t1", "instr', "not JSON", "(record)"),
+        (b"\xff\xfe\x00", "not JSON", "(record)"),
+        (b"[" * 100_000, "not JSON", "(record)"),
+        (b"[1, 2]", "not an object", "(record)"),
         (record(None), "wrong task_id", "task_id"),
         (record(17), "wrong task_id", "task_id"),
         (record("t", instruction=["a"]), "no goal", "instruction"),
@@ -314,7 +311,7 @@ def test_a_record_without_terminate_is_kept_as_it_is(folder: Path) -> None:
 def test_a_task_id_used_twice_with_other_content_keeps_both(folder: Path) -> None:
     kept, report = read(folder, record("t1"), record("t1", instruction="Do that"), record("t1"))
     assert [t.id for t in kept] == ["t1", "t1#2"]
-    assert report.repairs == {"task_id used twice": 1}
+    assert report.repairs == {"id used twice": 1}
     assert report.skipped_records == {"repeated record": 1}
 
 
@@ -348,10 +345,10 @@ def test_half_a_surrogate_pair_is_replaced(folder: Path) -> None:
 def test_a_line_longer_than_allowed_is_skipped_without_being_held(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agentnet, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(json_records, "MAX_RECORD_BYTES", 1000)
     kept, report = read(folder, record("long", reason="x" * 5000), record("t1"))
     assert [t.id for t in kept] == ["t1"]
-    assert report.skipped_records == {"line too long": 1}
+    assert report.skipped_records == {"record too long": 1}
 
 
 def test_limit_counts_kept_trajectories(folder: Path) -> None:
@@ -369,17 +366,33 @@ def test_screenshots_are_found_in_known_folders_or_where_told(folder: Path, name
 
 
 def test_paths_that_do_not_lead_to_a_file_are_named(tmp_path: Path) -> None:
-    report = ImportReport(dataset="agentnet", path="")
+    def refused(path: Path, **options: Path) -> None:
+        run_import("agentnet", ImportOptions(path=path, **options), tmp_path / "out" / "t.jsonl")
+
     with pytest.raises(MissingFileError, match="none"):
-        agentnet.import_file(tmp_path / "none", report)
+        refused(tmp_path / "none")
     with pytest.raises(MissingFileError, match="no .jsonl"):
-        agentnet.import_file(tmp_path, report)
+        refused(tmp_path)
     for name in ("a.jsonl", "b.jsonl", "meta_data_merged.jsonl"):
         (tmp_path / name).write_text("")
     with pytest.raises(InputError, match="a.jsonl, b.jsonl"):
-        agentnet.import_file(tmp_path, report)
+        refused(tmp_path)
     with pytest.raises(MissingFileError, match="--images"):
-        agentnet.import_file(tmp_path / "a.jsonl", report, images=tmp_path / "none")
+        refused(tmp_path / "a.jsonl", images=tmp_path / "none")
+
+
+def test_a_folder_with_both_archives_is_imported_whole_with_each_record_s_system(tmp_path: Path) -> None:
+    for archive, task_id in (("ubuntu_5k", "u"), ("win_mac_18k", "w")):
+        images = tmp_path / f"{archive.rpartition('_')[0]}_images"
+        images.mkdir()
+        PIL.Image.new("RGB", (8, 4), "red").save(images / f"{task_id}.png")
+        line = record(task_id, step(image=f"{task_id}.png"), step(DONE, image=f"{task_id}.png"))
+        (tmp_path / f"agentnet_{archive}.jsonl").write_text(json.dumps(line) + "\n")
+    lines = [{"task_id": "w", "system": "Darwin"}, {"task_id": "u", "system": "Ubuntu"}, {"task_id": "w2"}]
+    (tmp_path / "meta_data_merged.jsonl").write_text("{broken\n" + "\n".join(map(json.dumps, lines)))
+    kept, report = import_all("agentnet", tmp_path)
+    assert [(t.id, t.meta["system"]) for t in kept] == [("u", "Ubuntu"), ("w", "Darwin")]
+    assert report.num_problems == 0
 
 
 def test_report_keeps_the_first_places_and_counts_the_rest() -> None:
@@ -407,7 +420,7 @@ def test_import_writes_trajectories_screenshots_and_report(
     assert saved["problems"][0]["line"] == 2
     printed = capsys.readouterr().out
     assert "records: 2 read, 1 kept (0 of them repaired), 1 skipped" in printed
-    assert "data.jsonl line 2, field (line): not JSON" in printed
+    assert "data.jsonl line 2, field (record): not JSON" in printed
 
 
 def test_import_that_keeps_nothing_fails_and_leaves_an_earlier_output(
