@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "episode": "training.commands.episode",
     "train": "training.commands.train",
     "evaluate": "training.commands.evaluate",
+    "score": "training.commands.score",
     "compare": "training.commands.compare",
     "import": "training.commands.import_",
 }

@@ -93,12 +93,20 @@ def test_mcnemar_refuses_negative_counts():
         mcnemar_exact(-1, 3)
 
 
-@given(st.lists(st.floats(0, 1), max_size=12))
+@pytest.mark.parametrize(
+    "p_values", [[0.3], [0.01, 0.04, 0.03], [0.02, 0.02, 0.02], [0.9, 0.001, 1.0, 0.0], [0.05, 0.013, 0.6, 0.012, 0.2]]
+)
 def test_holm_agrees_with_the_reference_implementation(p_values):
     from statsmodels.stats.multitest import multipletests
 
-    expected = multipletests(p_values, method="holm")[1] if p_values else []
-    assert holm(p_values) == pytest.approx(list(expected))
+    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(p_values):
+    adjusted = holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
+    assert adjusted == sorted(adjusted) or p_values != sorted(p_values)
 
 
 def test_wilson_interval_agrees_with_the_reference_implementation():
