@@ -30,7 +30,7 @@ from executors.trajectory import Observation, Step, Trajectory
 from training.benchmarks.journal import Journal
 from training.benchmarks.protocols.base import Outcome, Prediction, ReferenceStep
 from training.benchmarks.protocols.base import Protocol as ScoringProtocol
-from training.benchmarks.references import trajectory_references
+from training.benchmarks.references import trajectory_references, with_details
 from training.config import ForecastConfig
 from training.forecast import Forecast, ForecastStep
 from training.planner import Planner, PlanRequest, forecast_each
@@ -71,7 +71,12 @@ OnProgress = Callable[[Progress], None]
 
 
 def build_states(
-    trajectories: Iterable[Trajectory], protocol: ScoringProtocol, *, horizon: int, level: str = "high"
+    trajectories: Iterable[Trajectory],
+    protocol: ScoringProtocol,
+    *,
+    horizon: int,
+    level: str = "high",
+    recorded: Mapping[str, ReferenceStep] | None = None,
 ) -> Iterator[State]:
     """The states of the protocol's set, in order.
 
@@ -80,6 +85,7 @@ def build_states(
         protocol: whose set.
         horizon: T, the most steps that are asked for and looked at, at least 1.
         level: one of `LEVELS`.
+        recorded: references of the data set's own file, for what trajectories leave out (`with_details`).
 
     Raises:
         InputError: an unknown level or platform, or references that do not fit a trajectory.
@@ -88,10 +94,12 @@ def build_states(
         raise InputError(f"level {level!r} is not one of {', '.join(LEVELS)}")
     for trajectory in trajectories:
         references = trajectory_references(trajectory)
+        if recorded is not None:
+            references = with_details(references, recorded)
         spaces = spaces_of(trajectory.platform)
         history = tuple(HistoryItem.of_step(step) for step in trajectory.steps)
         for place, reference in enumerate(references):
-            window = _window(trajectory.steps[: len(references)], place, horizon)
+            window = _window(trajectory.steps, place, horizon)
             if not window or not protocol.includes(reference):
                 continue
             step = trajectory.steps[place]

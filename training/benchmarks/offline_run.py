@@ -35,6 +35,7 @@ from training.benchmarks.offline import (
     oracle_grounder,
 )
 from training.benchmarks.protocols import get_protocol
+from training.benchmarks.references import by_id, read_references
 from training.config import DataConfig, ForecastConfig
 from training.datasets.simulator import record_trajectories
 from training.planner import Planner, load_planner
@@ -45,11 +46,14 @@ ORACLE_AGENT = "oracle"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineSettings:
-    """What is evaluated on what. `data` is a trajectory file, or "simulator" for the embedded world's oracle episodes.
+    """What is evaluated on what.
 
-    `planner` is a planner's specification or the name of a baseline ("oracle", "random"); `tool_agents` are names, of
-    which "oracle" takes points from the record. `split` and `num_episodes` narrow the data; None takes all of a file,
-    "test" and 96 of the simulator. `horizon` and `history_length` replace the planner's own T and K.
+    - `data`: a trajectory file, or "simulator" for the embedded world's oracle episodes; `split` and `num_episodes`
+      narrow it. None takes all of a file, "test" and 96 of the simulator.
+    - `planner`: a planner's specification, or the name of a baseline ("oracle", "random"). `horizon` and
+      `history_length` replace its own T and K.
+    - `tool_agents`: names, of which "oracle" takes points from the record.
+    - `references`: the data set's own file, where a protocol needs more than trajectories hold.
     """
 
     protocol: str
@@ -57,6 +61,7 @@ class OfflineSettings:
     planner: str
     out: Path
     tool_agents: tuple[str, ...] = ("elements",)
+    references: str | None = None
     split: str | None = None
     num_episodes: int | None = None
     seed: int = 0
@@ -90,7 +95,10 @@ def evaluate_offline(
     planner = _PlannerShelf(settings, load)
     config = planner.config(read_settings(settings.out))
     horizon = 1 if settings.reactive else settings.horizon or config.horizon
-    states = list(build_states(trajectories, protocol, horizon=horizon, level=settings.level))
+    recorded = None if settings.references is None else by_id(read_references(Path(settings.references)))
+    states = list(
+        build_states(trajectories, protocol, horizon=horizon, level=settings.level, recorded=recorded)
+    )
     if not states:
         raise InputError(
             f"{settings.data} holds no step of protocol {protocol.name}'s set "

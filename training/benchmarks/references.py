@@ -1,11 +1,10 @@
 """Where reference steps come from: trajectories, and three public sample files as they are.
 
-Beside `Step.action` and `Step.target`, a trajectory's `meta` may hold what protocols need:
+Beside `Step.action` and `Step.target`, a trajectory's `meta` may hold what protocols need, as importers write it:
 
-- "step_references": one object per step with "boxes" ([[left, top, right, bottom], ...], canonical: every box in which
-  a point is right), "ground_truth_actions" and "alternative_options" (AgentNetBench's own);
-- "app" or "apps", "category", "difficulty", "level", "template", "subsplits": the groups that results are sliced by;
-- "synthetic_end": true, when the last `finished` was added and the data set does not have it: it is not scored.
+- "target_boxes": one list of canonical boxes per step (null without any): every box in which a point is right;
+- "app", "apps", "website", "category", "domain", "difficulty", "level", "template", "subsplits": the groups that
+  results are sliced by.
 
 `read_references` also reads UI-S1's AndroidControl file, UGround's Mind2Web blocks and an AgentNetBench folder, without
 an importer and without screenshots: enough to score predictions that exist already.
@@ -15,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from training.benchmarks.protocols.base import ReferenceStep
 SLICES = ("app", "platform", "action_type", "length", "difficulty", "split", "category")
 """Names of the groups, in the order in which reports show them; a step may lack some."""
 
+_DATASETS = {"ui_s1": "android_control"}
+"""Releases of a data set under another name -> the data set that protocols know."""
 _LENGTHS = ((5, "1-5"), (10, "6-10"), (20, "11-20"))
 _PHONES = (ImageSize(1080, 2400), ImageSize(1440, 3120))
 _OVERHANG_PX = 20
@@ -43,54 +45,70 @@ def length_group(num_steps: int) -> str:
 
 
 def trajectory_references(trajectory: Trajectory) -> list[ReferenceStep]:
-    """One reference per step of a trajectory, without an end that was added.
+    """One reference per step of a trajectory.
 
     Raises:
-        InputError: `meta["step_references"]` does not fit the steps.
+        InputError: `meta["target_boxes"]` does not fit the steps.
     """
-    steps = trajectory.steps
-    if trajectory.meta.get("synthetic_end") and steps and steps[-1].action.is_terminal:
-        steps = steps[:-1]
-    recorded = trajectory.meta.get("step_references") or [{}] * len(steps)
-    if not isinstance(recorded, list) or len(recorded) < len(steps) or not all(isinstance(r, dict) for r in recorded):
+    boxes = trajectory.meta.get("target_boxes") or [None] * len(trajectory.steps)
+    if not isinstance(boxes, list) or len(boxes) != len(trajectory.steps):
         raise InputError(
-            f"trajectory {trajectory.id}: meta 'step_references' is not a list of {len(steps)} objects: import it again"
+            f"trajectory {trajectory.id}: meta 'target_boxes' is not a list of {len(trajectory.steps)}: import it again"
         )
-    groups = _trajectory_slices(trajectory, len(steps))
-    references = []
-    for number, step in enumerate(steps):
-        boxes = recorded[number].get("boxes")
-        references.append(
-            ReferenceStep(
-                id=f"{trajectory.id}/{number}",
-                episode=trajectory.id,
-                index=number,
-                dataset=trajectory.source,
-                action=step.action,
-                target=step.target,
-                boxes=None if boxes is None else tuple(box_from_json(box, "boxes") for box in boxes),
-                elements=step.observation.elements,
-                image_size=step.observation.image_size,
-                episode_length=len(steps),
-                details=recorded[number],
-                slices={**groups, "action_type": step.action.type},
-            )
+    groups = _trajectory_slices(trajectory)
+    return [
+        ReferenceStep(
+            id=f"{trajectory.id}/{number}",
+            episode=trajectory.id,
+            index=number,
+            dataset=_DATASETS.get(trajectory.source, trajectory.source),
+            action=step.action,
+            target=step.target,
+            boxes=None if some is None else tuple(box_from_json(box, "target_boxes") for box in some),
+            elements=step.observation.elements,
+            image_size=step.observation.image_size,
+            episode_length=len(trajectory.steps),
+            slices={**groups, "action_type": step.action.type},
         )
-    return references
+        for number, (step, some) in enumerate(zip(trajectory.steps, boxes, strict=True))
+    ]
 
 
-def _trajectory_slices(trajectory: Trajectory, num_steps: int) -> dict[str, str]:
+def with_details(references: Iterable[ReferenceStep], recorded: Mapping[str, ReferenceStep]) -> list[ReferenceStep]:
+    """The references with the boxes and upstream's own values that a reference file has for them.
+
+    Imported trajectories leave out what is no step (AgentNetBench's alternative answers); its own files have it.
+
+    Raises:
+        InputError: a step is missing in the file, or another action there.
+    """
+    found = []
+    for reference in references:
+        other = recorded.get(reference.id)
+        if other is None or other.action.type != reference.action.type:
+            what = "is missing" if other is None else f"is {other.action.type}, not {reference.action.type}"
+            raise InputError(f"step {reference.id!r} {what} in the reference file: give the file it was imported from")
+        boxes = reference.boxes if other.boxes is None else other.boxes
+        found.append(replace(reference, boxes=boxes, details=other.details))
+    return found
+
+
+def _trajectory_slices(trajectory: Trajectory) -> dict[str, str]:
     meta = trajectory.meta
-    apps = meta.get("apps")
+    apps, subsplits = meta.get("apps"), meta.get("subsplits")
     found = {
-        "app": meta.get("app") or (", ".join(map(str, apps)) if isinstance(apps, list) else apps),
+        "app": meta.get("app") or meta.get("website") or _joined(apps),
         "platform": trajectory.platform,
-        "length": length_group(num_steps),
+        "length": length_group(len(trajectory.steps)),
         "difficulty": meta.get("difficulty", meta.get("level")),
-        "split": ", ".join(map(str, meta["subsplits"])) if meta.get("subsplits") else trajectory.split,
-        "category": meta.get("category", meta.get("template")),
+        "split": _joined(subsplits) or trajectory.split,
+        "category": meta.get("category") or meta.get("domain") or meta.get("template"),
     }
     return {name: str(value) for name, value in found.items() if value not in (None, "")}
+
+
+def _joined(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
 
 
 def read_references(path: Path) -> list[ReferenceStep]:

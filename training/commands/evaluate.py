@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                          help="folder of the evaluation (needed); what it holds already is not asked again")
     offline.add_argument("--tool-agent", action="append", metavar="NAME",
                          help="who grounds: elements (default), or oracle for the recorded points; again for several")
+    offline.add_argument("--references", metavar="FILE",
+                         help="the data set's own file, for what trajectories leave out (AgentNetBench's alternatives)")
     offline.add_argument("--level", choices=("high", "low"), default="high",
                          help="low also tells the recorded instruction of each step (default: %(default)s)")
     offline.add_argument("--horizon", type=whole_number(1), metavar="T",
@@ -62,7 +64,7 @@ def _run_simulator(args: argparse.Namespace) -> int:
     from training.benchmarks.simulator import MAX_STEPS, evaluate
     from training.planner import load_planner
 
-    for option in ("data", "out", "tool_agent", "horizon", "history"):
+    for option in ("data", "out", "tool_agent", "references", "horizon", "history"):
         if getattr(args, option) is not None:
             name = option.replace("_", "-")
             raise InputError(f"--{name} belongs to the offline benchmarks: choose one of {', '.join(PROTOCOLS)}")
@@ -97,6 +99,7 @@ def _run_offline(args: argparse.Namespace) -> int:
         planner=args.planner,
         out=args.out,
         tool_agents=tuple(dict.fromkeys(args.tool_agent or ("elements",))),
+        references=args.references,
         split=args.split,
         num_episodes=args.episodes,
         seed=args.seed,

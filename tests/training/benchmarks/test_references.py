@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,13 @@ from executors.trajectory import Observation, Step, Trajectory, write_trajectori
 from training.benchmarks.predictions import read_predictions
 from training.benchmarks.protocols import Outcome
 from training.benchmarks.published import published_for, published_scores, published_table
-from training.benchmarks.references import agentnetbench_action, by_id, read_references, trajectory_references
+from training.benchmarks.references import (
+    agentnetbench_action,
+    by_id,
+    read_references,
+    trajectory_references,
+    with_details,
+)
 from training.cli import main
 
 CLICK = Action(type="click", point=PointNorm(0.5, 0.25))
@@ -29,13 +36,10 @@ def trajectory(*actions: Action, **more) -> Trajectory:
     return Trajectory(**{**given, **more})
 
 
-def test_trajectory_gives_boxes_slices_and_no_added_end():
-    meta = {
-        "step_references": [{"boxes": [[0.1, 0.1, 0.2, 0.2]]}, {}, {}], "synthetic_end": True, "apps": ["A", "B"],
-        "subsplits": ["IDD"], "difficulty": 3,
-    }  # fmt: skip
-    found = trajectory_references(trajectory(CLICK, Action(type="wait"), Action(type="finished"), meta=meta))
-    assert [r.id for r in found] == ["ep/0", "ep/1"]
+def test_trajectory_gives_boxes_and_slices():
+    meta = {"target_boxes": [[[0.1, 0.1, 0.2, 0.2]], None], "apps": ["A", "B"], "subsplits": ["IDD"], "difficulty": 3}
+    found = trajectory_references(trajectory(CLICK, Action(type="wait"), meta=meta, source="ui_s1"))
+    assert [(r.id, r.dataset) for r in found] == [("ep/0", "android_control"), ("ep/1", "android_control")]
     assert found[0].all_boxes == (BoxNorm(0.1, 0.1, 0.2, 0.2),)
     assert found[1].boxes is None
     assert found[0].slices == {
@@ -43,9 +47,21 @@ def test_trajectory_gives_boxes_slices_and_no_added_end():
     }  # fmt: skip
 
 
-def test_step_references_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="step_references"):
-        trajectory_references(trajectory(CLICK, CLICK, meta={"step_references": [{}]}))
+@pytest.mark.parametrize("boxes", [[None], "none", [[[1, 2]], None]])
+def test_target_boxes_that_do_not_fit_are_refused(boxes):
+    with pytest.raises(InputError, match="target_boxes"):
+        trajectory_references(trajectory(CLICK, CLICK, meta={"target_boxes": boxes}))
+
+
+def test_details_come_from_the_data_sets_own_file_and_must_be_of_the_same_steps():
+    (mine,) = trajectory_references(trajectory(CLICK))
+    own = replace(mine, details={"ground_truth_actions": [1]}, boxes=(BoxNorm(0, 0, 1, 1),))
+    (found,) = with_details([mine], {"ep/0": own})
+    assert (found.details, found.boxes) == (own.details, own.boxes)
+    with pytest.raises(InputError, match="'ep/0' is missing"):
+        with_details([mine], {})
+    with pytest.raises(InputError, match="'ep/0' is wait, not click"):
+        with_details([mine], {"ep/0": replace(own, action=Action(type="wait"))})
 
 
 @pytest.mark.parametrize(
