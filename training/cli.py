@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "training.commands.evaluate",
     "score": "training.commands.score",
     "compare": "training.commands.compare",
+    "sweep": "training.commands.sweep",
     "import": "training.commands.import_",
 }
 

@@ -189,8 +189,7 @@ def compare(evaluations: Sequence[Evaluation], *, allow_different_prompts: bool 
         _compare_benchmark(name, group, allow_different_prompts=allow_different_prompts)
         for name, group in groups.items()
     ]
-    pairs = [pair for result in results for pair in result.pairs]
-    judged = iter([_judge(pair, p) for pair, p in zip(pairs, holm([p.p_value for p in pairs]), strict=True)])
+    judged = iter(judge([pair for result in results for pair in result.pairs]))
     benchmarks = tuple(replace(result, pairs=tuple(next(judged) for _ in result.pairs)) for result in results)
     notes = ("Prompts were allowed to differ.",) if allow_different_prompts else ()
     return Comparison(benchmarks=benchmarks, notes=notes)
@@ -260,6 +259,11 @@ def _paired(a: Evaluation, b: Evaluation) -> list[tuple[Sample, Sample]]:
     if not pairs:
         raise InputError(f"{a.name} and {b.name} share no sample that counts: evaluate on more steps")
     return pairs
+
+
+def judge(pairs: Sequence[PairResult]) -> list[PairResult]:
+    """The pairs of one report with their p-values corrected together and the better one named, where that is shown."""
+    return [_judge(pair, p) for pair, p in zip(pairs, holm([pair.p_value for pair in pairs]), strict=True)]
 
 
 def _judge(pair: PairResult, p_holm: float) -> PairResult:

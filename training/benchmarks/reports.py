@@ -43,7 +43,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         f"errors {summary['num_errors']}; without prediction {summary['num_missing']}",
     ]
     for name, part in summary.get("parts", {}).items():
-        lines.append(f"{name:<15}{_rate(part)}")
+        lines.append(f"{name:<22} {_rate(part)}")
     lines.append("by action type:")
     for name, found in summary["by_action_type"].items():
         lines.append(f"  {name:<16} {_rate(found['step_success'])}, type {_rate(found['type'])}")
@@ -132,17 +132,22 @@ def to_csv(comparison: Comparison) -> str:
                 is_pair = title == "Pairs"
                 name = f"{row[0]} / {row[1]}" if is_pair else row[0]
                 for column, value in list(zip(head, row, strict=True))[2 if is_pair else 1 :]:
-                    writer.writerow(map(_harmless, (result.benchmark, title, name, column, value)))
+                    writer.writerow(map(harmless, (result.benchmark, title, name, column, value)))
         for row in published_for(result.protocol, result.datasets):
             for column in ("type", "grounding", "step_success"):
                 value = getattr(row, column)
                 if value is not None:
                     name = f"{row.model} ({row.source})"
-                    writer.writerow(map(_harmless, (row.dataset, "published", name, column, str(value))))
+                    writer.writerow(map(harmless, (row.dataset, "published", name, column, str(value))))
     return out.getvalue()
 
 
-def _harmless(cell: str) -> str:
+def harmless(cell: str) -> str:
+    """A CSV cell that no spreadsheet runs as a formula: an apostrophe stands before one that is no figure.
+
+    >>> harmless("=1+1"), harmless("-3.5"), harmless("+1.0 to +2.0")
+    ("'=1+1", '-3.5', '+1.0 to +2.0')
+    """
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _FIGURE.fullmatch(cell) else cell
 
 

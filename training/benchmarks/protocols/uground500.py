@@ -12,7 +12,7 @@
 Differences: where the reference is a click and the prediction opens an app or goes back, upstream looks at the point
 that its grounding model gave and takes any text for the (absent) app's name; we look at the element under the recorded
 point and the predicted name. Without a recorded tree the smallest of the step's own boxes around its point decides,
-and where there is none, nothing is right.
+and where there is none, nothing is right: on UI-S1's boxes an oracle reaches 97.9 %.
 About a fifth of the labels are wrong, says GUI-Libra, which keeps 398 steps. There is no strict variant: nothing here
 is lenient.
 """  # noqa: E501 - a table's row is one line
