@@ -21,7 +21,7 @@ from typing import Any
 from executors.errors import InputError
 from training.benchmarks.evaluation import Evaluation, Sample, lookahead_rates
 from training.benchmarks.metrics import rate
-from training.benchmarks.references import SLICES
+from training.benchmarks.references import SLICES, group_order
 from training.benchmarks.statistics import (
     cluster_bootstrap_interval,
     clustered_rate_interval,
@@ -281,7 +281,7 @@ def _slice(group: Sequence[Evaluation], name: str) -> dict[str, dict[str, Any]]:
                 values[sample.slices[name]].append(sample.success)
         for found, some in values.items():
             rates[found][evaluation.name] = rate(some)
-    return {found: rates[found] for found in sorted(rates)}
+    return {found: rates[found] for found in sorted(rates, key=group_order)}
 
 
 def flips(a: Evaluation, b: Evaluation) -> list[Flip]:

@@ -31,6 +31,8 @@ from training.benchmarks.protocols.base import Outcome, Prediction, Protocol, Re
 
 FORMAT = 1
 _SETTINGS = "evaluation.json"
+_MAY_DIFFER = ("data_path", "datasets")
+"""The data may have moved (their hash tells), and another protocol's set may hold fewer data sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,7 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         _write(folder / _SETTINGS, json.dumps({"format": FORMAT, **settings}, indent=1) + "\n")
         return
     for name, value in settings.items():
-        if name != "data_path" and found.get(name) != value:  # the data may have moved; their hash tells
+        if name not in _MAY_DIFFER and found.get(name) != value:
             raise InputError(
                 f"{folder} holds an evaluation with {name} {found.get(name)!r}, not {value!r}: give another --out, "
                 "or the settings it was started with"
@@ -328,6 +330,23 @@ def load_folder(folder: Path, name: str = "") -> list[Evaluation]:
     if not paths:
         raise InputError(f"{folder} holds no results: give a folder that `tracer1 evaluate` has finished")
     return [load_evaluation(path, name) for path in paths]
+
+
+def stored_summaries(root: Path) -> list[dict[str, Any]]:
+    """The figures of all evaluations below a folder, best first within each benchmark: the rows of a leaderboard.
+
+    Each is a summary with "name" and "folder" added. A summary that cannot be read is left out.
+    """
+    found = []
+    for path in sorted(root.rglob("summary.*.json")):
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            share = (summary["step_success"] or {"rate": 0.0})["rate"]
+            row = {"name": path.parent.name, "folder": str(path.parent), **summary}
+            found.append((summary["benchmark"], -share, row))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a leaderboard shows what can be read
+    return [row for _, _, row in sorted(found, key=lambda item: item[:2])]
 
 
 def summarise_samples(protocol: Protocol, scored: Sequence[ScoredStep], samples: Sequence[Sample]) -> dict[str, Any]:

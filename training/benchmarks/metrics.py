@@ -154,17 +154,3 @@ def _by_action_type(scored: Sequence[ScoredStep]) -> dict[str, Any]:
         for name, steps in sorted(groups.items())
     }
 
-
-def slice_rates(scored: Sequence[ScoredStep], name: str) -> dict[str, dict[str, Any]]:
-    """Step success of each group of a slice, groups by name; steps that have no such group are left out.
-
-    Args:
-        scored: the verdicts.
-        name: one of `references.SLICES`.
-    """
-    groups: dict[str, list[float]] = defaultdict(list)
-    for step in scored:
-        group = step.reference.slices.get(name)
-        if group is not None and step.score.success is not None:
-            groups[group].append(step.score.success)
-    return {group: rate(groups[group]) for group in sorted(groups)}

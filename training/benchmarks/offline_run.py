@@ -106,6 +106,7 @@ def evaluate_offline(
         )
     about = {
         **about_data,
+        "datasets": sorted({state.references[0].dataset for state in states}),
         "level": settings.level,
         "planner": settings.planner,
         "mode": "reactive" if settings.reactive else "anticipatory",
@@ -206,7 +207,7 @@ def _load_data(settings: OfflineSettings) -> tuple[list[Trajectory], dict[str, A
         data = DataConfig(split=split, num_episodes=count, seed=settings.seed, mistake_rate=0.0)
         trajectories = list(record_trajectories(data))
         name = f"simulator/{split}, {count} episodes, seed {settings.seed}"
-        return trajectories, {"data": name, "data_hash": "", "datasets": sorted({t.source for t in trajectories})}
+        return trajectories, {"data": name, "data_hash": ""}
     path = Path(settings.data)
     trajectories = [t for t in read_trajectories(path) if settings.split is None or t.split == settings.split]
     trajectories = trajectories[: settings.num_episodes]
@@ -230,5 +231,4 @@ def _load_data(settings: OfflineSettings) -> tuple[list[Trajectory], dict[str, A
         "data": path.name + narrowed,
         "data_path": str(path.resolve()),
         "data_hash": digest,
-        "datasets": sorted({t.source for t in trajectories}),
     }

@@ -13,6 +13,8 @@ an importer and without screenshots: enough to score predictions that exist alre
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +44,16 @@ def length_group(num_steps: int) -> str:
     ('1-5', '6-10', '21+')
     """
     return next((name for most, name in _LENGTHS if num_steps <= most), "21+")
+
+
+def group_order(name: str) -> tuple[float, str]:
+    """The key that sorts groups by the number they begin with, then by name.
+
+    >>> sorted(["11-20", "6-10", "Maps", "Mail", "21+"], key=group_order)
+    ['6-10', '11-20', '21+', 'Mail', 'Maps']
+    """
+    number = re.match(r"\d+", name)
+    return (float(number[0]) if number else math.inf, name)
 
 
 def trajectory_references(trajectory: Trajectory) -> list[ReferenceStep]:

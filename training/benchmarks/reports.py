@@ -104,12 +104,13 @@ def _score_row(score: Any) -> Sequence[str]:
 def _pair_row(pair: PairResult) -> Sequence[str]:
     return (
         pair.a, pair.b, f"{100 * pair.gap:+.1f}", f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
-        str(pair.num_only_a), str(pair.num_only_b), _p(pair.p_value), _p(pair.p_holm),
+        str(pair.num_only_a), str(pair.num_only_b), p_text(pair.p_value), p_text(pair.p_holm),
         percent(pair.smallest_gap), pair.better,
     )  # fmt: skip
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """A p-value for a table: four decimals, or that it is smaller than they can show."""
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 

@@ -21,7 +21,7 @@ from executors.errors import InputError
 from training.benchmarks.comparison import PairResult, Score, check_comparable, compare_pair, judge, score_of
 from training.benchmarks.evaluation import Evaluation, load_evaluation
 from training.benchmarks.markdown import percent, table
-from training.benchmarks.reports import harmless
+from training.benchmarks.reports import harmless, p_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -214,7 +214,7 @@ def _cells(rows: Sequence[SweepRow]) -> tuple[list[str], list[list[str]]]:
         stage = [("trained" if row.point.trained is not None else WITHOUT_STAGE)] if has_runs else []
         score, pair = row.score, row.against_first
         test = ["", "", "", ""] if pair is None else [
-            f"{100 * pair.gap:+.1f}", f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}", f"{pair.p_holm:.4f}",
+            f"{100 * pair.gap:+.1f}", f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}", p_text(pair.p_holm),
             "better" if pair.better == pair.b else "worse" if pair.better == pair.a else pair.better,
         ]  # fmt: skip
         lines.append([

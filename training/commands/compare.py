@@ -69,6 +69,8 @@ def _compare_stored(args: argparse.Namespace) -> int:
             if is_wanted and (not args.tool_agent or found.tool_agent in args.tool_agent):
                 evaluations.append(found)
     comparison = compare(evaluations, allow_different_prompts=args.allow_different_prompts)
+    for path in args.report:  # before printing: the reader of a pipe may go away
+        _write(path, writers[path.suffix](comparison))
     print(to_markdown(comparison))
     if args.flips:
         for place, a in enumerate(evaluations):
@@ -76,8 +78,6 @@ def _compare_stored(args: argparse.Namespace) -> int:
                 if a.benchmark == b.benchmark:
                     for flip in flips(a, b):
                         print(f"{a.benchmark}: {flip.id}: only {flip.right}")
-    for path in args.report:
-        _write(path, writers[path.suffix](comparison))
     return 0
 
 

@@ -66,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
 
     rows = run_sweep(sweep, planners, settings, train, evaluate)
     text = sweep_markdown(rows)
-    print(text)
     _write(args.out / "sweep.md", text + "\n")
     _write(args.out / "sweep.csv", sweep_csv(rows))
     _write(args.out / "sweep.html", sweep_figure(rows).to_html(include_plotlyjs=True))
+    print(text)
     return 0
 
 

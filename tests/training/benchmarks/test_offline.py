@@ -19,7 +19,7 @@ from executors.geometry import BoxNorm, ImageSize, PointNorm
 from executors.trajectory import Element, Observation, Step, Trajectory, write_trajectories
 from tests.training.planner_helpers import COMPACT, ScriptedPlanner
 from training.benchmarks.baselines import RandomBaseline
-from training.benchmarks.evaluation import find_results, load_evaluation, load_folder
+from training.benchmarks.evaluation import find_results, load_evaluation, load_folder, stored_summaries
 from training.benchmarks.journal import Journal
 from training.benchmarks.offline import build_states, oracle_grounder, prompt_hash
 from training.benchmarks.offline_run import OfflineSettings, evaluate_offline
@@ -108,6 +108,13 @@ def test_scores_by_lookahead_and_what_is_stored(data, tmp_path):
     assert json.loads((tmp_path / "out" / "summary.grounded.elements.json").read_text()) == result
 
 
+def test_release_under_another_name_counts_as_its_data_set(tmp_path):
+    write_trajectories(tmp_path / "t.jsonl", [replace(episode("1", step()), source="ui_s1")])
+    (result,) = run(tmp_path / "t.jsonl", tmp_path / "out", ScriptedPlanner(GOOD), protocol="osatlas")
+    (evaluation,) = load_folder(tmp_path / "out")
+    assert result["datasets"] == evaluation.settings["datasets"] == ["android_control"]
+
+
 def test_planner_is_asked_once_for_several_tool_agents_and_protocols(data, tmp_path):
     planner = ScriptedPlanner('1. click() | tap the "Nowhere" button')
     elements, oracle = run(data, tmp_path / "out", planner, tool_agents=("elements", "oracle"))
@@ -117,6 +124,13 @@ def test_planner_is_asked_once_for_several_tool_agents_and_protocols(data, tmp_p
     run(data, tmp_path / "out", planner, protocol="osatlas")
     assert len(planner.asked) == 12
     assert {e.protocol for e in load_folder(tmp_path / "out")} == {"grounded", "osatlas"}
+
+
+def test_leaderboard_lists_all_evaluations_best_first_and_skips_what_is_damaged(data, tmp_path):
+    run(data, tmp_path / "all" / "bad", ScriptedPlanner("hm"))
+    run(data, tmp_path / "all" / "good", ScriptedPlanner(GOOD))
+    (tmp_path / "all" / "summary.broken.json").write_text("{")
+    assert [row["name"] for row in stored_summaries(tmp_path / "all")] == ["good", "bad"]
 
 
 def test_reactive_asks_for_one_step(data, tmp_path):
