@@ -126,7 +126,7 @@ def _means(
 
 
 def _episode_successes(protocol: Protocol, scored: Sequence[ScoredStep]) -> list[float]:
-    """1 or 0 for each episode: all its steps right. An episode that the references do not hold whole is left out."""
+    """1 or 0 for each episode: all its steps right, those that the protocol leaves out not counted."""
     episodes: dict[str, list[ScoredStep]] = defaultdict(list)
     for step in scored:
         episodes[step.reference.episode].append(step)

@@ -79,7 +79,6 @@ def trajectory_references(trajectory: Trajectory) -> list[ReferenceStep]:
             boxes=None if some is None else tuple(box_from_json(box, "target_boxes") for box in some),
             elements=step.observation.elements,
             image_size=step.observation.image_size,
-            episode_length=len(trajectory.steps),
             slices={**groups, "action_type": step.action.type},
         )
         for number, (step, some) in enumerate(zip(trajectory.steps, boxes, strict=True))
@@ -212,7 +211,6 @@ def _ui_s1_episode(record: Mapping[str, Any]) -> Iterator[ReferenceStep]:
             action=action,
             boxes=tuple(_box_px(box, size) for box in check.get("candidate_bbox", ())) or None,
             image_size=size,
-            episode_length=len(steps),
             slices={
                 "platform": "phone",
                 "split": "test",
@@ -283,7 +281,6 @@ def _uground_block(record: Mapping[str, Any]) -> Iterator[ReferenceStep]:
         action=action,
         boxes=boxes,
         image_size=size,
-        episode_length=total,
         details={"action_uid": record["action_uid"]},
         slices={
             "app": record["website"],
@@ -340,7 +337,6 @@ def _agentnetbench_task(record: Mapping[str, Any]) -> Iterator[ReferenceStep]:
             index=number,
             dataset="agentnetbench",
             action=action,
-            episode_length=len(steps),
             details={"ground_truth_actions": truth, "alternative_options": step.get("alternative_options") or []},
             slices={name: value for name, value in groups.items() if value},
         )

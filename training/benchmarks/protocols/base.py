@@ -50,8 +50,8 @@ class ReferenceStep:
 
     `id` is "<episode>/<step>", steps counted from 0. `action` is canonical (`scroll.direction` reveals). `boxes` are
     all boxes in which a point is right: None when the data set records none, empty when it records that there is none.
-    `episode_length` counts the episode's steps, also those that are not in the file. `details` holds upstream's own
-    values where a protocol needs them as they are. `slices` names the groups that the step belongs to.
+    `details` holds upstream's own values where a protocol needs them as they are. `slices` names the groups that the
+    step belongs to.
     """
 
     id: str
@@ -63,7 +63,6 @@ class ReferenceStep:
     boxes: tuple[BoxNorm, ...] | None = None
     elements: tuple[Element, ...] = ()
     image_size: ImageSize | None = None
-    episode_length: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
     slices: Mapping[str, str] = field(default_factory=dict)
 
