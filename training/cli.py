@@ -23,7 +23,9 @@ COMMANDS: dict[str, str] = {
     "episode": "training.commands.episode",
     "train": "training.commands.train",
     "evaluate": "training.commands.evaluate",
+    "score": "training.commands.score",
     "compare": "training.commands.compare",
+    "sweep": "training.commands.sweep",
     "import": "training.commands.import_",
 }
 

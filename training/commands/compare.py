@@ -1,4 +1,7 @@
-"""`tracer1 compare`: several planners on the same tasks, as a table; what is already in the file is not run again."""
+"""`tracer1 compare`: several planners on the same tasks, as a table; what is already in the file is not run again.
+
+`compare simulator` runs what is missing; `compare evaluations` tests stored offline evaluations against each other.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ MODES = ("anticipatory", "reactive")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("benchmark", choices=("simulator",), help="the benchmark")
+    parser.add_argument("benchmark", choices=("simulator", "evaluations"),
+                        help="run planners on the simulator, or compare folders of `tracer1 evaluate`")
+    parser.add_argument("folders", nargs="*", metavar="NAME=DIR",
+                        help="evaluations: two or more folders, each with a name for the report if you like")
     parser.add_argument("--planner", action="append", default=[], metavar="NAME=PLANNER",
                         help="a planner and its name in the table, again for each; see `tracer1 evaluate`")
     parser.add_argument("--splits", default="test", help="splits, joined by commas (default: %(default)s)")
@@ -29,12 +35,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="episodes at once (default: %(default)s)")
     parser.add_argument("--without-forecast-accuracy", action="store_true",
                         help="leave out the second measurement, accuracy by lookahead, which costs as much again")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE",
-                        help="JSON Lines file of the records; what it holds is not run again")
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help="simulator: JSON Lines file of the records (needed); what it holds is not run again")
+    stored = parser.add_argument_group("evaluations only")
+    stored.add_argument("--protocol", action="append", metavar="NAME", help="only results of these protocols")
+    stored.add_argument("--tool-agent", action="append", metavar="NAME", help="only results of these tool agents")
+    stored.add_argument("--allow-different-prompts", action="store_true",
+                        help="compare although prompts differ, such as those of two horizons; the report says so")
+    stored.add_argument("--report", type=Path, action="append", default=[], metavar="FILE",
+                        help="also write the report: .md, .csv or .html; again for several")
+    stored.add_argument("--flips", action="store_true", help="also list the samples that only one got right")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs what is missing and prints the tables of all records in the file."""
+    """Prints the tables; see the two halves."""
+    return _compare_stored(args) if args.benchmark == "evaluations" else _run_simulator(args)
+
+
+def _compare_stored(args: argparse.Namespace) -> int:
+    from training.benchmarks.comparison import compare, flips
+    from training.benchmarks.evaluation import load_folder
+    from training.benchmarks.reports import to_csv, to_html, to_markdown
+
+    writers = {".md": to_markdown, ".csv": to_csv, ".html": to_html}
+    for path in args.report:
+        if path.suffix not in writers:
+            raise InputError(f"--report {path} ends in {path.suffix!r}: choose .md, .csv or .html")
+    evaluations = []
+    for text in args.folders:
+        name, sep, folder = text.partition("=")
+        for found in load_folder(Path(folder if sep else text), name if sep else ""):
+            is_wanted = not args.protocol or found.protocol in args.protocol
+            if is_wanted and (not args.tool_agent or found.tool_agent in args.tool_agent):
+                evaluations.append(found)
+    comparison = compare(evaluations, allow_different_prompts=args.allow_different_prompts)
+    for path in args.report:  # before printing: the reader of a pipe may go away
+        _write(path, writers[path.suffix](comparison))
+    print(to_markdown(comparison))
+    if args.flips:
+        for place, a in enumerate(evaluations):
+            for b in evaluations[place + 1 :]:
+                if a.benchmark == b.benchmark:
+                    for flip in flips(a, b):
+                        print(f"{a.benchmark}: {flip.id}: only {flip.right}")
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}): choose a file you may write") from None
+
+
+def _run_simulator(args: argparse.Namespace) -> int:
+    if args.out is None:
+        raise InputError("--out is missing: name the file that the results are kept in")
+    if args.folders:
+        raise InputError(f"{args.folders[0]!r} is no option of compare simulator: planners are --planner NAME=PLANNER")
     from executors.simulator import list_tasks
     from training.benchmarks.simulator import evaluate
     from training.benchmarks.tables import forecast_table, read_records, success_table

@@ -5,39 +5,75 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
+from executors.errors import InputError
+from training.benchmarks.protocols import PROTOCOLS
 from training.commands.episode import DEFAULT_PLANNER, whole_number
 
 HELP = "score a planner on a benchmark"
+SIMULATOR = "simulator"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("benchmark", choices=("simulator",), help="the benchmark")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join([
+        "benchmarks:",
+        f"  {SIMULATOR:<22}the embedded world, on-policy: the planner acts until the task ends",
+        *(f"  {protocol.name:<22}offline: {protocol.title}" for protocol in PROTOCOLS.values()),
+    ])  # fmt: skip
+    parser.add_argument("benchmark", choices=(SIMULATOR, *PROTOCOLS), metavar="BENCHMARK",
+                        help="one of the benchmarks below")
     parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
-                        help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny planner)")
-    parser.add_argument("--split", default="test", help="split of the tasks (default: %(default)s)")
-    parser.add_argument("--episodes", type=whole_number(1), default=96, metavar="N",
-                        help="number of tasks (default: %(default)s)")
+                        help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny "
+                        "planner); offline also oracle (the recorded steps) and random")
+    parser.add_argument("--split", help="split of the tasks (default: test of the simulator, all of a file)")
+    parser.add_argument("--episodes", type=whole_number(1), metavar="N",
+                        help="number of tasks (default: 96 of the simulator, all of a file)")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the tasks (default: %(default)s)")
     parser.add_argument("--max-steps", type=whole_number(1), default=None, metavar="N", help="steps before giving up")
     parser.add_argument("--reactive", action="store_true", help="ask for one step at a time")
     parser.add_argument("--batch-size", type=whole_number(1), default=16, metavar="B",
-                        help="episodes at once (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
+                        help="episodes or states at once (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the whole result as JSON, offline one line each")
+    offline = parser.add_argument_group("offline benchmarks only")
+    offline.add_argument("--data", metavar="FILE",
+                         help="trajectory file (`tracer1 import`); default: the simulator's oracle episodes")
+    offline.add_argument("--out", type=Path, metavar="DIR",
+                         help="folder of the evaluation (needed); what it holds already is not asked again")
+    offline.add_argument("--tool-agent", action="append", metavar="NAME",
+                         help="who grounds: elements (default), or oracle for the recorded points; again for several")
+    offline.add_argument("--references", metavar="FILE",
+                         help="the data set's own file, for what trajectories leave out (AgentNetBench's alternatives)")
+    offline.add_argument("--level", choices=("high", "low"), default="high",
+                         help="low also tells the recorded instruction of each step (default: %(default)s)")
+    offline.add_argument("--horizon", type=whole_number(1), metavar="T",
+                         help="steps to forecast (default: the planner's own)")
+    offline.add_argument("--history", type=whole_number(0), metavar="K",
+                         help="past steps that are told (default: the planner's own)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the benchmark; the result goes to standard output, progress to standard error."""
+    return _run_simulator(args) if args.benchmark == SIMULATOR else _run_offline(args)
+
+
+def _run_simulator(args: argparse.Namespace) -> int:
     from executors.simulator import list_tasks
     from training.benchmarks.simulator import MAX_STEPS, evaluate
     from training.planner import load_planner
 
-    list_tasks(args.split)  # a wrong split is told before a model is loaded
+    for option in ("data", "out", "tool_agent", "references", "horizon", "history"):
+        if getattr(args, option) is not None:
+            name = option.replace("_", "-")
+            raise InputError(f"--{name} belongs to the offline benchmarks: choose one of {', '.join(PROTOCOLS)}")
+    split = args.split or "test"
+    list_tasks(split)  # a wrong split is told before a model is loaded
     result = evaluate(
         load_planner(args.planner),
-        args.split,
-        args.episodes,
+        split,
+        args.episodes or 96,
         args.seed,
         args.reactive,
         batch_size=args.batch_size,
@@ -46,6 +82,73 @@ def run(args: argparse.Namespace) -> int:
     )
     print(json.dumps(result, ensure_ascii=False) if args.json else summary(result))
     return 0
+
+
+def _run_offline(args: argparse.Namespace) -> int:
+    if args.out is None:
+        raise InputError("--out is missing: name a folder for the evaluation, such as --out runs/evaluations/sft")
+    if args.max_steps is not None:
+        raise InputError("--max-steps belongs to the simulator: offline every recorded state is asked")
+    from training.benchmarks.offline_run import OfflineSettings, evaluate_offline
+    from training.benchmarks.published import published_table
+    from training.benchmarks.reports import summary_text
+
+    settings = OfflineSettings(
+        protocol=args.benchmark,
+        data=args.data or SIMULATOR,
+        planner=args.planner,
+        out=args.out,
+        tool_agents=tuple(dict.fromkeys(args.tool_agent or ("elements",))),
+        references=args.references,
+        split=args.split,
+        num_episodes=args.episodes,
+        seed=args.seed,
+        level=args.level,
+        reactive=args.reactive,
+        horizon=args.horizon,
+        history_length=args.history,
+        batch_size=args.batch_size,
+    )
+    with _ProgressBar() as bar:
+        summaries = evaluate_offline(settings, on_progress=bar.show)
+    for result in summaries or ():
+        if args.json:
+            print(json.dumps(result))
+            continue
+        print(f"{result['planner']} {result['benchmark']}, {result['mode']}, T = {result['horizon']}")
+        if result["num_without_screenshot"]:
+            print(f"{result['num_without_screenshot']} of {result['num_steps']} states have no screenshot: "
+                  "the planner saw none there")
+        print(summary_text(result), end="\n\n")
+    published = published_table(args.benchmark, summaries[0]["datasets"]) if summaries else ""
+    if published and not args.json:
+        print(published)
+    return 0
+
+
+class _ProgressBar:
+    """A bar on standard error for each pass, with rate and time left."""
+
+    def __enter__(self) -> _ProgressBar:
+        self._bar, self._phase = None, ""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, progress) -> None:
+        """Takes `training.benchmarks.offline.Progress`."""
+        from tqdm import tqdm
+
+        if progress.phase != self._phase:
+            if self._bar is not None:
+                self._bar.close()
+            self._phase = progress.phase
+            self._bar = tqdm(
+                total=progress.num_total, initial=progress.num_done, desc=progress.phase, unit="state", file=sys.stderr
+            )
+        self._bar.update(progress.num_done - self._bar.n)
 
 
 def summary(result: dict) -> str:

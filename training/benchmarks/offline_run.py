@@ -1,0 +1,234 @@
+"""One offline evaluation from its settings to its figures: what `tracer1 evaluate PROTOCOL` and a queue call."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from executors.errors import InputError, MissingFileError
+from executors.tool_agents import get_tool_agent
+from executors.trajectory import Trajectory, read_trajectories
+from training.benchmarks.baselines import BASELINES
+from training.benchmarks.evaluation import (
+    Evaluation,
+    make_samples,
+    open_folder,
+    read_settings,
+    save_results,
+    scored_steps,
+    summarise_samples,
+)
+from training.benchmarks.journal import Journal
+from training.benchmarks.offline import (
+    Grounder,
+    OnProgress,
+    State,
+    build_states,
+    config_to_json,
+    ground_forecasts,
+    grounder_of,
+    has_screenshot,
+    make_forecasts,
+    oracle_grounder,
+)
+from training.benchmarks.protocols import get_protocol
+from training.benchmarks.references import by_id, read_references
+from training.config import DataConfig, ForecastConfig
+from training.datasets.simulator import record_trajectories
+from training.planner import Planner, load_planner
+
+SIMULATOR = "simulator"
+ORACLE_AGENT = "oracle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfflineSettings:
+    """What is evaluated on what.
+
+    - `data`: a trajectory file, or "simulator" for the embedded world's oracle episodes; `split` and `num_episodes`
+      narrow it. None takes all of a file, "test" and 96 of the simulator.
+    - `planner`: a planner's specification, or the name of a baseline ("oracle", "random"). `horizon` and
+      `history_length` replace its own T and K.
+    - `tool_agents`: names, of which "oracle" takes points from the record.
+    - `references`: the data set's own file, where a protocol needs more than trajectories hold.
+    """
+
+    protocol: str
+    data: str
+    planner: str
+    out: Path
+    tool_agents: tuple[str, ...] = ("elements",)
+    references: str | None = None
+    split: str | None = None
+    num_episodes: int | None = None
+    seed: int = 0
+    level: str = "high"
+    reactive: bool = False
+    horizon: int | None = None
+    history_length: int | None = None
+    batch_size: int = 16
+
+
+def evaluate_offline(
+    settings: OfflineSettings,
+    *,
+    on_progress: OnProgress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    load: Callable[[str], Planner] = load_planner,
+) -> list[dict[str, Any]] | None:
+    """Runs what is missing and returns the figures of each tool agent; None when it was stopped.
+
+    The folder `settings.out` is gone on with when it holds the same evaluation; the planner is not even loaded when its
+    forecasts are all there.
+
+    Raises:
+        InputError: a setting is not allowed, the data hold no step of the protocol's set, or the folder belongs to
+            another evaluation.
+        MissingFileError: data or planner do not exist.
+    """
+    protocol = get_protocol(settings.protocol)
+    grounders = {name: _grounder_loader(name) for name in settings.tool_agents}
+    trajectories, about_data = _load_data(settings)
+    planner = _PlannerShelf(settings, load)
+    config = planner.config(read_settings(settings.out))
+    horizon = 1 if settings.reactive else settings.horizon or config.horizon
+    recorded = None if settings.references is None else by_id(read_references(Path(settings.references)))
+    states = list(
+        build_states(trajectories, protocol, horizon=horizon, level=settings.level, recorded=recorded)
+    )
+    if not states:
+        raise InputError(
+            f"{settings.data} holds no step of protocol {protocol.name}'s set "
+            f"({', '.join(protocol.datasets) or 'any data set'}): give other data or another protocol"
+        )
+    about = {
+        **about_data,
+        "datasets": sorted({state.references[0].dataset for state in states}),
+        "level": settings.level,
+        "planner": settings.planner,
+        "mode": "reactive" if settings.reactive else "anticipatory",
+        "horizon": horizon,
+        "config": config_to_json(config),
+    }
+    open_folder(settings.out, about)
+    forecasts = Journal(settings.out / "forecasts.jsonl")
+    options = {"on_progress": on_progress, "should_stop": should_stop}
+    if not make_forecasts(states, planner.load, forecasts, config, batch_size=settings.batch_size, **options):
+        return None
+    planner.drop()  # a tool agent may need the memory
+    summaries = []
+    for name, load_grounder in grounders.items():
+        actions = Journal(settings.out / f"actions.{name}.jsonl")
+        phase = f"actions of {name}"
+        if not ground_forecasts(states, forecasts.records, load_grounder, actions, phase=phase, **options):
+            return None
+        summaries.append(_finish(settings, states, name, forecasts, actions, about))
+    return summaries
+
+
+def _finish(
+    settings: OfflineSettings,
+    states: Sequence[State],
+    agent: str,
+    forecasts: Journal,
+    actions: Journal,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    protocol = get_protocol(settings.protocol)
+    windows = [state.references for state in states]
+    samples = make_samples(protocol, windows, forecasts.records, actions.records)
+    evaluation = Evaluation(
+        name=settings.out.name,
+        settings=about,
+        protocol=protocol.name,
+        version=protocol.version,
+        tool_agent=agent,
+        samples=tuple(samples),
+        folder=settings.out,
+    )
+    summary = {
+        "benchmark": evaluation.benchmark,
+        "planner": settings.planner,
+        "tool_agent": agent,
+        "mode": about["mode"],
+        "horizon": about["horizon"],
+        "level": settings.level,
+        "data": about["data"],
+        "num_without_screenshot": sum(not has_screenshot(state.request.observation) for state in states),
+        **summarise_samples(protocol, scored_steps(windows, samples), samples),
+    }
+    save_results(settings.out, evaluation, summary)
+    return summary
+
+
+def _grounder_loader(name: str) -> Callable[[], Grounder]:
+    if name == ORACLE_AGENT:
+        return lambda: oracle_grounder
+    agent = get_tool_agent(name)  # an unknown name is told before anything is loaded
+    return lambda: grounder_of(agent)
+
+
+class _PlannerShelf:
+    """The planner, loaded when it is first needed."""
+
+    def __init__(self, settings: OfflineSettings, load: Callable[[str], Planner]) -> None:
+        self._settings, self._load, self._planner = settings, load, None
+
+    def config(self, stored: dict[str, Any] | None) -> ForecastConfig:
+        """How the planner is asked: as the folder says where the planner is the same, else as the planner says."""
+        if stored is not None and stored.get("planner") == self._settings.planner:
+            return self._changed(ForecastConfig(**stored["config"]))
+        return self.load().config
+
+    def load(self) -> Planner:
+        """The planner, with T and K replaced where the settings say so."""
+        if self._planner is None:
+            name = self._settings.planner
+            self._planner = BASELINES[name]() if name in BASELINES else self._load(name)
+            self._planner.config = self._changed(self._planner.config)
+        return self._planner
+
+    def _changed(self, config: ForecastConfig) -> ForecastConfig:
+        changes = {"horizon": self._settings.horizon, "history_length": self._settings.history_length}
+        return replace(config, **{name: value for name, value in changes.items() if value is not None})
+
+    def drop(self) -> None:
+        """Forgets the planner."""
+        self._planner = None
+
+
+def _load_data(settings: OfflineSettings) -> tuple[list[Trajectory], dict[str, Any]]:
+    """The trajectories and what identifies them."""
+    if settings.data == SIMULATOR:
+        split, count = settings.split or "test", settings.num_episodes or 96
+        data = DataConfig(split=split, num_episodes=count, seed=settings.seed, mistake_rate=0.0)
+        trajectories = list(record_trajectories(data))
+        name = f"simulator/{split}, {count} episodes, seed {settings.seed}"
+        return trajectories, {"data": name, "data_hash": ""}
+    path = Path(settings.data)
+    trajectories = [t for t in read_trajectories(path) if settings.split is None or t.split == settings.split]
+    trajectories = trajectories[: settings.num_episodes]
+    if not trajectories:
+        where = "" if settings.split is None else f" of split {settings.split!r}"
+        raise InputError(f"{path} holds no trajectory{where}: give another file or split")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:24]
+    except OSError as error:
+        raise MissingFileError(f"cannot read {path} ({error.strerror}): check the path") from None
+    narrowed = "".join(
+        f", {text}"
+        for text in (
+            settings.split and f"split {settings.split}",
+            settings.num_episodes and f"first {settings.num_episodes} episodes",
+        )
+        if text
+    )
+    return trajectories, {
+        "data": path.name + narrowed,
+        "data_path": str(path.resolve()),
+        "data_hash": digest,
+    }
