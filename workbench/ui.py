@@ -55,6 +55,8 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
         "mcp_server": False,
         "pwa": False,
         "footer_links": [],
+        "auth": settings.people.admits if settings.people.must_log_in else None,
+        "auth_message": f"Log in to {TITLE}.",
         "allowed_paths": [],
         "max_file_size": "64mb",
         "theme": make_theme(),
