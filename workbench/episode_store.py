@@ -24,7 +24,7 @@ from PIL.Image import Image
 from sqlite_utils import Database
 
 from executors.errors import InputError, MissingFileError, OutputError
-from executors.trajectory import Observation
+from executors.trajectory import Observation, Step, step_from_json, step_to_json
 from training.episode_record import StepRecord, observation_from_json, observation_to_json
 from training.forecast import Forecast
 from workbench.store import Store
@@ -36,6 +36,7 @@ OUTCOMES = ("success", "failure", "impossible", "unknown")
 AUTHORS = ("planner", "person")
 MAX_ROWS = 500
 
+_UNSEEN = Observation()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -78,13 +79,17 @@ class EpisodeSetup:
 class ForecastMade:
     """One forecast as it was made on a screen: by the planner, or by a person who changed one.
 
-    `changes` says in words what the person changed. `messages` are the chat messages as the model saw them, an image
-    part named by its hash. `created` is ISO text in UTC.
+    `changes` says in words what the person changed, `edited` names the steps that were changed, inserted or moved up,
+    `pinned` those whose points a person set, so that they are executed there and not found by their words; steps count
+    from 1. `messages` are the chat messages as the model saw them, an image part named by its hash. `created` is ISO
+    text in UTC.
     """
 
     forecast: Forecast
     author: str = "planner"
     changes: tuple[str, ...] = ()
+    edited: tuple[int, ...] = ()
+    pinned: tuple[int, ...] = ()
     messages: tuple[Mapping[str, Any], ...] = ()
     plan_seconds: float = 0.0
     created: str = field(default_factory=utc_now)
@@ -99,6 +104,8 @@ class ForecastMade:
             "forecast": self.forecast.to_json(),
             "author": self.author,
             "changes": list(self.changes),
+            "edited": list(self.edited),
+            "pinned": list(self.pinned),
             "messages": list(self.messages),
             "plan_seconds": self.plan_seconds,
             "created": self.created,
@@ -111,6 +118,8 @@ class ForecastMade:
             forecast=Forecast.from_json(record["forecast"]),
             author=record["author"],
             changes=tuple(record["changes"]),
+            edited=tuple(record["edited"]),
+            pinned=tuple(record["pinned"]),
             messages=tuple(record["messages"]),
             plan_seconds=float(record["plan_seconds"]),
             created=record["created"],
@@ -121,14 +130,16 @@ class ForecastMade:
 class StoredFrame:
     """One screen with all forecasts made on it, oldest first, and the step taken on it, if one was.
 
-    `number` counts from 1. A step's own observation is the frame's. `screen` is the hash of the screenshot
-    (`screen_hash`), known once the frame was stored; empty where there is no screenshot.
+    `number` counts from 1. A step's own observation is the frame's. `reference` is the right continuation from this
+    screen where one is known (recorded, or the simulator's); its observations are not kept. `screen` is the hash of the
+    screenshot (`screen_hash`), known once the frame was stored; empty where there is no screenshot.
     """
 
     number: int
     observation: Observation
     forecasts: tuple[ForecastMade, ...] = ()
     step: StepRecord | None = None
+    reference: tuple[Step, ...] = ()
     ground_seconds: float = 0.0
     execute_seconds: float = 0.0
     screen: str = ""
@@ -144,6 +155,7 @@ class StoredFrame:
             "observation": observation_to_json(self.observation, image_path),
             "forecasts": [made.to_json() for made in self.forecasts],
             "step": step,
+            "reference": [step_to_json(replace(step, observation=_UNSEEN), None) for step in self.reference],
             "ground_seconds": self.ground_seconds,
             "execute_seconds": self.execute_seconds,
         }
@@ -159,6 +171,7 @@ class StoredFrame:
             observation=observation_from_json(record["observation"], folder),
             forecasts=tuple(ForecastMade.from_json(made) for made in record["forecasts"]),
             step=step,
+            reference=tuple(step_from_json(step, folder) for step in record["reference"]),
             ground_seconds=float(record["ground_seconds"]),
             execute_seconds=float(record["execute_seconds"]),
             screen=str(record["screen"]),
@@ -167,7 +180,10 @@ class StoredFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRow:
-    """One episode as a list shows it; `task` is the setup's, times are ISO text in UTC."""
+    """One episode as a list shows it; `task` is the setup's, times are ISO text in UTC.
+
+    `owner` is the login name of who began it; empty where nobody has to log in.
+    """
 
     id: str
     goal: str
@@ -180,6 +196,7 @@ class EpisodeRow:
     created: str
     updated: str
     num_steps: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +241,8 @@ class EpisodeStore:
     # ---- writing
 
     def create(
-        self, setup: EpisodeSetup, *, goal: str, planner_name: str = "", platform: str = "", created: str = ""
+        self, setup: EpisodeSetup, *, goal: str, planner_name: str = "", platform: str = "", owner: str = "",
+        created: str = "",
     ) -> str:
         """Begins an episode in state "waiting" and returns its id, which cannot be guessed.
 
@@ -233,6 +251,7 @@ class EpisodeStore:
             goal: what is to be done, in words.
             planner_name: the planner's own name; empty while it loads, see `save_state`.
             platform: "phone", "desktop", "browser", "tools" or "".
+            owner: the login name of who begins it.
             created: ISO text in UTC; empty takes the present moment.
 
         Raises:
@@ -243,6 +262,7 @@ class EpisodeStore:
             "id": id, "setup": json.dumps(asdict(setup)), "goal": _storable(goal), "task": _storable(setup.task),
             "planner": _storable(planner_name), "platform": platform, "state": "waiting", "outcome": "unknown",
             "stop_reason": "", "created": now, "updated": now, "num_steps": 0,
+            "owner": _storable(owner),
         }
         with self._store.writing() as db:
             db["episodes"].insert(row)
@@ -272,22 +292,22 @@ class EpisodeStore:
         return frame
 
     def save_state(
-        self, id: str, *, state: str, outcome: str = "unknown", stop_reason: str = "", planner_name: str | None = None
+        self, id: str, *, state: str | None = None, outcome: str | None = None, stop_reason: str | None = None,
+        planner_name: str | None = None,
     ) -> None:
-        """Stores how the episode stands; a planner's name of None leaves the stored one.
+        """Stores how the episode stands; None leaves what is stored.
 
         Raises:
             InputError: `state` or `outcome` is none of `STATES` or `OUTCOMES`.
             MissingFileError: there is no such episode.
             OutputError: the store cannot be written.
         """
-        _check_choice("state", state, STATES)
-        _check_choice("outcome", outcome, OUTCOMES)
-        values = {"state": state, "outcome": outcome, "stop_reason": stop_reason}
-        if planner_name is not None:
-            values["planner"] = _storable(planner_name)
+        _check_choice("state", state, (None, *STATES))
+        _check_choice("outcome", outcome, (None, *OUTCOMES))
+        planner = None if planner_name is None else _storable(planner_name)
+        values = {"state": state, "outcome": outcome, "stop_reason": stop_reason, "planner": planner}
         with self._store.writing() as db:
-            _update(db, id, **values)
+            _update(db, id, **{name: value for name, value in values.items() if value is not None})
 
     def _save_screen(self, observation: Observation) -> str:
         try:
@@ -415,7 +435,8 @@ class EpisodeStore:
 
 
 def _row(row: Mapping[str, Any]) -> EpisodeRow:
-    names = ("id", "goal", "task", "platform", "state", "outcome", "stop_reason", "created", "updated", "num_steps")
+    names = ("id", "goal", "task", "platform", "state", "outcome", "stop_reason", "created", "updated", "num_steps",
+             "owner")
     return EpisodeRow(planner_name=row["planner"], **{name: row[name] for name in names})
 
 
@@ -434,7 +455,7 @@ def _damaged(id: str, part: str, error: Exception) -> InputError:
     return InputError(f"episode {id}: {part} is damaged ({type(error).__name__}: {error}): choose another episode")
 
 
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
     if value not in allowed:
         raise InputError(f"field {name!r}: {value!r} is not one of {', '.join(filter(None, allowed))}")
 

@@ -33,6 +33,7 @@ def _add_episodes(db: Database) -> None:
         {
             "number": int, "id": str, "setup": str, "goal": str, "task": str, "planner": str, "platform": str,
             "state": str, "outcome": str, "stop_reason": str, "created": str, "updated": str, "num_steps": int,
+            "owner": str,
         },
         pk="number",
     )

@@ -12,7 +12,7 @@ from executors.actions import Action
 from executors.errors import InputError, MissingFileError
 from executors.geometry import BoxNorm, ImageSize, PointNorm
 from executors.tool_agents import Grounding
-from executors.trajectory import Element, Observation
+from executors.trajectory import Element, Observation, Step
 from training.episode_record import StepRecord
 from training.forecast import parse_forecast
 from workbench.episode_store import (
@@ -46,10 +46,11 @@ def frame_of(number: int = 1, colour: str = "red", **values: object) -> StoredFr
     messages = ({"role": "user", "content": [{"type": "image", "sha256": "ab"}, {"type": "text", "text": "Goal"}]},)
     made = (
         ForecastMade(forecast=forecast, messages=messages, plan_seconds=1.5, created="2026-01-02T03:04:05.678+00:00"),
-        ForecastMade(forecast=edited, author="person", changes=("step 2 was deleted",)),
+        ForecastMade(forecast=edited, author="person", changes=("step 2 was deleted",), edited=(1, 2), pinned=(1,)),
     )
-    fields = {"number": number, "observation": seen, "forecasts": made, "step": step, "ground_seconds": 0.1,
-              "execute_seconds": 0.2}
+    reference = (Step(observation=Observation(), action=step.action, instruction="tap it", target=element.box),)
+    fields = {"number": number, "observation": seen, "forecasts": made, "step": step, "reference": reference,
+              "ground_seconds": 0.1, "execute_seconds": 0.2}
     return StoredFrame(**{**fields, **values})
 
 
@@ -61,12 +62,12 @@ def without_path(frame: StoredFrame) -> StoredFrame:
 
 
 def test_a_saved_episode_is_loaded_equal(store: EpisodeStore) -> None:
-    id = store.create(SETUP, goal="wake <b>me</b>", planner_name="tiny", platform="phone")
+    id = store.create(SETUP, goal="wake <b>me</b>", planner_name="tiny", platform="phone", owner="ada")
     saved = [store.save_frame(id, frame_of(1)), store.save_frame(id, frame_of(2, "blue", step=None, forecasts=()))]
     store.save_state(id, state="done", outcome="failure", stop_reason="max_steps")
     episode = EpisodeStore(store.root).load(id)
-    assert (episode.setup, episode.goal, episode.planner_name, episode.platform) == (
-        SETUP, "wake <b>me</b>", "tiny", "phone")
+    assert (episode.setup, episode.goal, episode.planner_name, episode.platform, episode.owner) == (
+        SETUP, "wake <b>me</b>", "tiny", "phone", "ada")
     assert (episode.state, episode.outcome, episode.stop_reason, episode.num_steps) == (
         "done", "failure", "max_steps", 1)
     assert [without_path(frame) for frame in episode.frames] == saved
@@ -79,8 +80,8 @@ def test_a_new_episode_waits_and_its_planner_may_be_named_later(store: EpisodeSt
     new = store.load(id)
     assert (new.state, new.outcome, new.planner_name, new.frames) == ("waiting", "unknown", "", ())
     store.save_state(id, state="running", planner_name="tiny")
-    store.save_state(id, state="waiting")
-    assert (store.load(id).state, store.load(id).planner_name) == ("waiting", "tiny")
+    store.save_state(id, outcome="success")
+    assert (store.load(id).state, store.load(id).outcome, store.load(id).planner_name) == ("running", "success", "tiny")
 
 
 def test_saving_a_frame_again_replaces_it_and_counts_its_step_once(store: EpisodeStore) -> None:
