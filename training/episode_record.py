@@ -78,6 +78,19 @@ class StepRecord:
         first = self.forecast.first if self.forecast else None
         return first.instruction if first else ""
 
+    def to_step(self) -> Step | None:
+        """The step as trajectories hold it; None when no action was sent to the device."""
+        if self.action is None:
+            return None
+        return Step(
+            observation=self.observation,
+            action=self.action,
+            instruction=self.instruction,
+            thought=self.forecast.thought if self.forecast else "",
+            target=self.grounding.target if self.grounding else None,
+            error=self.error,
+        )
+
     def to_json(self, image_path: str | None) -> dict[str, Any]:
         """The step as a JSON object, its screenshot named by `image_path`."""
         return {
@@ -135,18 +148,7 @@ class EpisodeRecord:
 
     def to_trajectory(self, id: str = "episode") -> Trajectory:
         """The executed steps as a trajectory, as imported and recorded ones are."""
-        steps = tuple(
-            Step(
-                observation=step.observation,
-                action=step.action,
-                instruction=step.instruction,
-                thought=step.forecast.thought if step.forecast else "",
-                target=step.grounding.target if step.grounding else None,
-                error=step.error,
-            )
-            for step in self.steps
-            if step.action is not None
-        )
+        steps = tuple(step for record in self.steps if (step := record.to_step()) is not None)
         outcome = {True: "success", False: "failure", None: ""}[self.success]
         return Trajectory(
             id=id,
