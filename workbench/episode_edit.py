@@ -138,16 +138,17 @@ def change_step(plan: Plan, number: int, action: Action, instruction: str, *, sh
     Raises:
         InputError: no such step, no words, or an action that is not well formed.
     """
-    old = _step(plan, number)
-    step = ForecastStep(action=action, instruction=_words(instruction))
+    old, words = _step(plan, number), _words(instruction)
     _check(action)
-    has_own_points = _points(_rounded(action)) != _points(_rounded(shown)) and bool(_points(action))
+    has_own_points = _points(action) not in ({}, _points(_rounded(shown)))
     is_pinned = has_own_points or (number in plan.pinned and _points(action) != {})
-    if not is_pinned:
-        step = replace(step, action=without_points(action))
-    if (step.action, step.instruction) == (old.action, old.instruction) or (
-        not is_pinned and (without_points(old.action), old.instruction) == (step.action, step.instruction)
-    ):
+    if is_pinned and not has_own_points:
+        action = replace(action, **_points(shown))  # the form rounds
+    elif not is_pinned:
+        action = without_points(action)
+    step = ForecastStep(action=action, instruction=words)
+    before = old if is_pinned else replace(old, action=without_points(old.action))
+    if step == before and is_pinned == (number in plan.pinned):
         return plan
     notes = []
     if step.instruction != old.instruction:
@@ -156,7 +157,9 @@ def change_step(plan: Plan, number: int, action: Action, instruction: str, *, sh
         before, after = format_call(without_points(old.action)), format_call(without_points(step.action))
         notes.append(f"step {number}: {before} became {after}")
     if has_own_points:
-        notes.append(f"step {number}: place set to {_places(step.action)}")
+        notes.append(f"step {number}: place set to {_places(action)}")
+    elif number in plan.pinned and not is_pinned:
+        notes.append(f"step {number}: its place is looked up again")
     pinned = plan.pinned | {number} if is_pinned else plan.pinned - {number}
     return _with(plan, number, step, pinned, notes)
 

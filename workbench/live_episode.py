@@ -160,6 +160,7 @@ class LiveEpisode:
             max_steps=setup.max_steps,
         )
         self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._token = self._actor = 0
         self._horizon = setup.horizon or _DEFAULT_REFERENCE_STEPS
         self.last_used = time.monotonic()
@@ -201,6 +202,11 @@ class LiveEpisode:
                 self._append_frame()
                 self._publish()
             self._store_state()
+
+    def wait_idle(self, seconds: float) -> None:
+        """Returns when nothing is under way any more, or after so many seconds."""
+        with self._lock:
+            self._changed.wait_for(lambda: not self.view.is_busy, seconds)
 
     def close(self) -> None:
         """Ends what is under way and releases the device."""
@@ -512,6 +518,7 @@ class LiveEpisode:
     def _publish(self, **changes: object) -> None:
         self.last_used = time.monotonic()
         self.view = replace(self.view, version=self.view.version + 1, **changes)
+        self._changed.notify_all()
 
     @contextmanager
     def _reporting(self, token: int | None = None) -> Iterator[None]:

@@ -66,10 +66,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start_app(*args: str) -> tuple[subprocess.Popen, str, float]:
-    """The app in a process of its own, its address, and the seconds until it answered."""
-    port = free_port()
-    command = [sys.executable, "app.py", "--port", str(port), *args]
+def start_app(*args: str, store: Path, port: int = 0) -> tuple[subprocess.Popen, str, float]:
+    """The app in a process of its own over this store, its address, and the seconds until it answered."""
+    port = port or free_port()
+    command = [sys.executable, "app.py", "--port", str(port), "--store", str(store), *args]
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     url = f"http://localhost:{port}"
@@ -86,9 +86,11 @@ def start_app(*args: str) -> tuple[subprocess.Popen, str, float]:
 
 
 @pytest.fixture(scope="session")
-def server(data_root: Path) -> Iterator[str]:
+def server(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running app whose planner knows the tests' tasks."""
-    process, url, _ = start_app("--planner", f"replay:{data_root / 'oracle.jsonl'}", "--data", str(data_root))
+    store = tmp_path_factory.mktemp("store")
+    planner = f"replay:{data_root / 'oracle.jsonl'}"
+    process, url, _ = start_app("--planner", planner, "--data", str(data_root), store=store)
     yield url
     process.terminate()
     process.wait(timeout=20)
