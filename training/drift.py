@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from executors.actions import ArgKind
 from executors.errors import ExecutorError
@@ -51,6 +52,7 @@ class HitRate:
         return self.num_hits / self.num_forecasts
 
 
+@lru_cache(maxsize=8192)  # a running episode asks about the same pairs after every step
 def same_step(step: ForecastStep, other: ForecastStep) -> bool:
     """Whether two forecast steps, neither of them on its screen yet, say the same.
 
@@ -133,20 +135,24 @@ def drift(
     >>> [[(f.lookahead, f.made_after, f.is_hit) for f in row] for row in drift(plans, done, ElementTreeAgent())]
     [[], [(2, 0, False)], [(2, 1, True), (3, 0, True)]]
     """
-    rows = []
-    for number, step in enumerate(executed, start=1):
-        row = []
-        for made_after in range(number - 2, -1, -1):
-            lookahead = number - made_after
-            steps = _steps(forecasts[made_after]) if made_after < len(forecasts) else ()
-            if lookahead <= len(steps):
-                foreseen = steps[lookahead - 1]
-                is_hit = hit(foreseen, step, tool_agent)
-                row.append(
-                    EarlierForecast(lookahead=lookahead, made_after=made_after, step=foreseen, is_hit=is_hit)
-                )
-        rows.append(tuple(row))
-    return tuple(rows)
+    return tuple(
+        earlier_forecasts(forecasts, number, step, tool_agent) for number, step in enumerate(executed, start=1)
+    )
+
+
+def earlier_forecasts(
+    forecasts: Sequence[Forecast | None], number: int, executed: Step, tool_agent: ToolAgent
+) -> tuple[EarlierForecast, ...]:
+    """One row of `drift`: the earlier forecasts of executed step `number`, counted from 1; it never changes later."""
+    row = []
+    for made_after in range(min(number - 2, len(forecasts) - 1), -1, -1):
+        lookahead = number - made_after
+        steps = _steps(forecasts[made_after])
+        if lookahead <= len(steps):
+            foreseen = steps[lookahead - 1]
+            is_hit = hit(foreseen, executed, tool_agent)
+            row.append(EarlierForecast(lookahead=lookahead, made_after=made_after, step=foreseen, is_hit=is_hit))
+    return tuple(row)
 
 
 def hit_rate_by_lookahead(rows: Sequence[Sequence[EarlierForecast]]) -> tuple[HitRate, ...]:

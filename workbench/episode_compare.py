@@ -13,7 +13,7 @@ from executors.tool_agents import ToolAgent, get_tool_agent
 from training.drift import hit
 from training.forecast import ForecastStep, without_points
 from workbench.episode_archive import day_and_time, outcome_badge, plural
-from workbench.episode_drift import EpisodeDrift, episode_drift
+from workbench.episode_drift import EpisodeDrift, episode_drift, rates_words
 from workbench.episode_marks import frame_marks, is_by_person, render_frame_screen
 from workbench.episode_store import StoredEpisode, StoredFrame
 from workbench.screen import render_empty, screen_script
@@ -144,15 +144,15 @@ def render_comparison(comparison: Comparison, number: int = 1) -> str:
 
 def _side_head(episode: StoredEpisode, drift: EpisodeDrift, name: str) -> str:
     stability = "no plan to follow up" if drift.stability is None else f"plan stability {drift.stability:.0%}"
-    rates = ", ".join(f"{rate.lookahead}: {rate.rate:.0%}" for rate in drift.rates)
-    foresight = f"came so, by lookahead: {rates}" if rates else "no step was forecast ahead"
+    came_so = rates_words(drift)
+    foresight = f"Came so {came_so}" if came_so else "No step was forecast ahead"
     return (
         f'<section class="tw-card" aria-label="{name} episode"><h2>{name}</h2>'
         f'<p class="tw-compare-goal"><a href="?episode={episode.id}"><bdi>{safe_text(episode.goal, 300)}</bdi></a></p>'
         f'<p>{outcome_badge(episode)} {plural(episode.num_steps, "step")}</p>'
         f'<p class="tw-sub">Planner <bdi>{safe_text(episode.planner_name or "none yet", 80)}</bdi> · '
         f"{safe_text(episode.setup.task, 80)} · {day_and_time(episode.created)}</p>"
-        f'<p class="tw-sub">Forecasts: {foresight}; {stability}</p></section>'
+        f'<p class="tw-sub">{foresight}; {stability}</p></section>'
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from executors.tool_agents import ToolAgent
 from executors.trajectory import Step
-from training.drift import EarlierForecast, HitRate, drift, hit_rate_by_lookahead, plan_stability
+from training.drift import EarlierForecast, HitRate, earlier_forecasts, hit_rate_by_lookahead, plan_stability
 from training.forecast import Forecast
 from workbench.episode_store import StoredFrame
 
@@ -35,8 +35,16 @@ class EpisodeDrift:
     stability: float | None
 
 
-def episode_drift(frames: Sequence[StoredFrame], tool_agent: ToolAgent) -> EpisodeDrift:
-    """The drift of these frames, in order; one row for each step that was carried out."""
+def episode_drift(
+    frames: Sequence[StoredFrame], tool_agent: ToolAgent, known: EpisodeDrift | None = None
+) -> EpisodeDrift:
+    """The drift of these frames; one row for each step that was carried out.
+
+    Args:
+        frames: all frames of the episode, in order.
+        tool_agent: grounds earlier forecasts on the screens they became due on.
+        known: the drift of the same episode at an earlier moment, whose rows are taken over as they are.
+    """
     forecasts: list[Forecast | None] = [None]
     made_on: list[int] = [0]
     executed: list[tuple[int, Step]] = []
@@ -49,9 +57,23 @@ def episode_drift(frames: Sequence[StoredFrame], tool_agent: ToolAgent) -> Episo
             executed.append((frame.number, step))
             forecasts.append(None)
             made_on.append(0)
-    found = drift(forecasts, [step for _, step in executed], tool_agent)
-    rows = tuple(
-        DriftRow(frame_number=number, step=step, earlier=row, made_on=tuple(made_on[f.made_after] for f in row))
-        for (number, step), row in zip(executed, found, strict=True)
+    rows = list(known.rows[: len(executed)]) if known is not None else []
+    for number, (frame_number, step) in list(enumerate(executed, start=1))[len(rows) :]:
+        earlier = earlier_forecasts(forecasts, number, step, tool_agent)
+        on = tuple(made_on[f.made_after] for f in earlier)
+        rows.append(DriftRow(frame_number=frame_number, step=step, earlier=earlier, made_on=on))
+    rates = hit_rate_by_lookahead([row.earlier for row in rows])
+    return EpisodeDrift(rows=tuple(rows), rates=rates, stability=plan_stability(forecasts))
+
+
+def rates_words(drift: EpisodeDrift) -> str:
+    """How many forecasts came so, for each number of steps that they were made before; "" where there are none.
+
+    >>> rates = (HitRate(lookahead=2, num_hits=3, num_forecasts=4), HitRate(lookahead=3, num_hits=0, num_forecasts=1))
+    >>> rates_words(EpisodeDrift(rows=(), rates=rates, stability=None))
+    '1 step before: 75% of 4, 2 steps before: 0% of 1'
+    """
+    return ", ".join(
+        f"{rate.lookahead - 1} step{'' if rate.lookahead == 2 else 's'} before: {rate.rate:.0%} of {rate.num_forecasts}"
+        for rate in drift.rates
     )
-    return EpisodeDrift(rows=rows, rates=hit_rate_by_lookahead(found), stability=plan_stability(forecasts))

@@ -18,6 +18,9 @@ from workbench.forecast_marks import earlier_mark, forecast_marks, past_mark, re
 from workbench.screen import render_empty, render_screen
 from workbench.screen_marks import Kind, Mark, Outcome
 
+MAX_PAST_MARKS = 4
+"""Steps done before that are drawn on a screen; older ones only crowd it."""
+
 
 def step_outcome(frame: StoredFrame, row: DriftRow | None) -> Outcome:
     """How the frame's step turned out.
@@ -39,7 +42,7 @@ def step_outcome(frame: StoredFrame, row: DriftRow | None) -> Outcome:
 def frame_marks(
     frames: Sequence[StoredFrame], index: int, drift: EpisodeDrift, tool_agent: ToolAgent, *, is_editable: bool = False
 ) -> list[Mark]:
-    """The marks of one frame: the step taken, the forecast, the reference, earlier forecasts of the step, past steps.
+    """The marks of one frame: the step taken, the forecast, the reference, earlier forecasts, the last steps before.
 
     The first forecast step is left out where it was carried out: the step taken is that one.
 
@@ -78,7 +81,7 @@ def frame_marks(
         for f in reversed(frames[:index])
         if f.step is not None and (step := f.step.to_step()) is not None
     ]
-    return [*taken, *(forecast[1:] if taken else forecast), *reference, *earlier, *past]
+    return [*taken, *(forecast[1:] if taken else forecast), *reference, *earlier, *past[:MAX_PAST_MARKS]]
 
 
 def is_by_person(frame: StoredFrame) -> bool:

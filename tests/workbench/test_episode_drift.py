@@ -71,3 +71,15 @@ def test_a_step_that_failed_takes_no_time() -> None:
 def test_an_episode_without_steps_has_no_drift() -> None:
     found = episode_drift([frame_of(1, by_planner("wait", "wait"))], ElementTreeAgent())
     assert (found.rows, found.rates, found.stability) == ((), (), None)
+
+
+def test_known_rows_are_taken_over_and_new_ones_added() -> None:
+    frames = [
+        frame_of(1, by_planner("press_home", "wait", "finished"), done="press_home"),
+        frame_of(2, by_planner("wait", "finished"), done="wait"),
+        frame_of(3, by_planner("finished"), done="finished"),
+    ]
+    whole = episode_drift(frames, ElementTreeAgent())
+    before = episode_drift(frames[:2], ElementTreeAgent())
+    assert episode_drift(frames, ElementTreeAgent(), before) == whole
+    assert episode_drift(frames, None, whole) == whole  # nothing is left to be grounded
