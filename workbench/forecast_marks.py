@@ -50,7 +50,7 @@ def _forecast_mark(
         return Mark(number=number, kind=Kind.FORECAST, action=step.action, instruction=step.instruction, place=place)
     if number == 1:
         return _first_mark(step, observation, tool_agent)
-    action, place = _found_here(step, observation, tool_agent, Place.LATER)
+    action, place, _ = _found_here(step, observation, tool_agent, Place.LATER)
     return Mark(number=number, kind=Kind.FORECAST, action=action, instruction=step.instruction, place=place)
 
 
@@ -71,14 +71,19 @@ def _focused_point(observation: Observation) -> PointNorm | None:
 
 
 def _found_here(
-    step: ForecastStep | Step, observation: Observation, tool_agent: ToolAgent, otherwise: Place
-) -> tuple[Action, Place]:
-    """The step grounded on this screen by its words; points a model gave for another screen mean nothing here."""
+    step: ForecastStep, observation: Observation, tool_agent: ToolAgent, otherwise: Place
+) -> tuple[Action, Place, str]:
+    """The step grounded on this screen by its words, its place, and why it was not found.
+
+    Points a model gave for another screen mean nothing here, so they are not used.
+    """
     action = without_points(step.action)
     if not takes_place(action):
-        return action, Place.NOWHERE
-    found = _ground(action, step.instruction, observation, tool_agent).action
-    return (found, Place.VISIBLE) if found is not None else (action, otherwise)
+        return action, Place.NOWHERE, ""
+    grounding = _ground(action, step.instruction, observation, tool_agent)
+    if grounding.action is not None:
+        return grounding.action, Place.VISIBLE, ""
+    return action, otherwise, grounding.reason or ""
 
 
 def _ground(action: Action, instruction: str, observation: Observation, tool_agent: ToolAgent) -> Grounding:
@@ -155,8 +160,8 @@ def earlier_mark(
         tool_agent: finds its target; a forecast whose target is not there goes to the tray.
         outcome: whether it came true.
     """
-    action, place = _found_here(step, observation, tool_agent, Place.NOT_FOUND)
+    action, place, reason = _found_here(step, observation, tool_agent, Place.NOT_FOUND)
     return Mark(
         number=number, kind=Kind.EARLIER, lookahead=lookahead, action=action, instruction=step.instruction,
-        place=place, outcome=outcome,
+        place=place, reason=reason, outcome=outcome,
     )

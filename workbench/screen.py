@@ -17,7 +17,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from executors.actions import Shape
-from executors.geometry import ImageSize, PointNorm
+from executors.geometry import ImageSize
 from workbench.screen_marks import (
     PLACE_WORDS,
     Kind,
@@ -214,8 +214,8 @@ def _icon(mark: Mark) -> str:
 
 
 _CAPTION = (
-    '<div class="tw-caption"><p class="tw-caption-text"></p><span class="tw-sr tw-spoken" role="status"></span><span class="tw-nudge" role="group" '
-    'aria-label="Move the selected mark by one pixel">'
+    '<div class="tw-caption"><p class="tw-caption-text"></p><span class="tw-sr tw-spoken" role="status"></span>'
+    '<span class="tw-nudge" role="group" aria-label="Move the selected mark by one pixel">'
     + "".join(
         f'<button type="button" data-dx="{dx}" data-dy="{dy}" aria-label="{word}">{sign}</button>'
         for word, sign, dx, dy in (("left", "←", -1, 0), ("up", "↑", 0, -1), ("down", "↓", 0, 1), ("right", "→", 1, 0))

@@ -62,30 +62,32 @@ def shape_path(shape: Shape, *, direction: str = "down", scale: float = 1.0) -> 
         case Shape.HOLD_RING:
             return _circle(r * 0.72) + "".join(_arc(r * 1.3, turn) for turn in (-125, -5, 115))
         case Shape.HOVER:
-            return _circle(r * 0.72) + "".join(
-                f"M{dx * r * 0.72:.2f} {dy * r * 0.72:.2f}L{dx * r * 1.4:.2f} {dy * r * 1.4:.2f}"
-                for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))
-            )
+            ways = ((1, 0), (-1, 0), (0, 1), (0, -1))
+            return _circle(r * 0.72) + "".join(_line(r, (0.72 * x, 0.72 * y), (1.4 * x, 1.4 * y)) for x, y in ways)
         case Shape.ARROW:
             return _circle(r * 0.38)
         case Shape.CHEVRON:
-            return "".join(_chevron(offset, _TURNS[direction], r) for offset in (-0.62, 0.06))
+            return "".join(_chevron(r, top, _TURNS[direction]) for top in (-0.62, 0.06))
         case Shape.CARET:
-            w = r * 0.45
-            return f"M{-w:.2f} {-r:.2f}H{w:.2f}M{-w:.2f} {r:.2f}H{w:.2f}M0 {-r:.2f}V{r:.2f}"
+            serifs = _line(r, (-0.45, -1), (0.45, -1)) + _line(r, (-0.45, 1), (0.45, 1))
+            return serifs + _line(r, (0, -1), (0, 1))
         case Shape.KEY:
-            return _rounded(r * 1.8, r * 1.5, r * 0.35) + f"M{-r * 0.35:.2f} {r * 0.3:.2f}H{r * 0.35:.2f}"
+            return _rounded(r * 1.8, r * 1.5, r * 0.35) + _line(r, (-0.35, 0.3), (0.35, 0.3))
         case Shape.CLOCK:
-            return _circle(r) + f"M0 {-r * 0.55:.2f}V0L{r * 0.4:.2f} {r * 0.25:.2f}"
+            return _circle(r) + _line(r, (0, -0.55), (0, 0), (0.4, 0.25))
         case Shape.APP:
-            return _rounded(r * 1.8, r * 1.8, r * 0.5) + f"M0 {-r * 0.4:.2f}V{r * 0.4:.2f}M{-r * 0.4:.2f} 0H{r * 0.4:.2f}"
+            return _rounded(r * 1.8, r * 1.8, r * 0.5) + _line(r, (0, -0.4), (0, 0.4)) + _line(r, (-0.4, 0), (0.4, 0))
         case Shape.FLAG_DONE:
-            return _flag(r) + f"M{-r * 0.2:.2f} {-r * 0.4:.2f}L{r * 0.1:.2f} {-r * 0.1:.2f}L{r * 0.6:.2f} {-r * 0.65:.2f}"
+            return _flag(r) + _line(r, (-0.2, -0.4), (0.1, -0.1), (0.6, -0.65))
         case Shape.FLAG_IMPOSSIBLE:
-            a, b, c, d = -r * 0.1, r * 0.5, -r * 0.65, -r * 0.08
-            return _flag(r) + f"M{a:.2f} {c:.2f}L{b:.2f} {d:.2f}M{b:.2f} {c:.2f}L{a:.2f} {d:.2f}"
+            return _flag(r) + _line(r, (-0.1, -0.65), (0.5, -0.08)) + _line(r, (0.5, -0.65), (-0.1, -0.08))
         case Shape.CALL:
             return _brace(r, -1) + _brace(r, 1)
+
+
+def _line(r: float, *points: tuple[float, float]) -> str:
+    """A line through the points, which are given in units of `r`."""
+    return "M" + "L".join(f"{x * r:.2f} {y * r:.2f}" for x, y in points)
 
 
 def _circle(r: float, at: tuple[float, float] = (0, 0)) -> str:
@@ -99,14 +101,10 @@ def _arc(r: float, start_degrees: float, sweep_degrees: float = 70) -> str:
     return f"M{x0:.2f} {y0:.2f}A{r:.2f} {r:.2f} 0 0 1 {x1:.2f} {y1:.2f}"
 
 
-def _chevron(offset: float, turn_degrees: float, r: float) -> str:
-    t = math.radians(turn_degrees)
-
-    def turned(x: float, y: float) -> str:
-        return f"{x * math.cos(t) - y * math.sin(t):.2f} {x * math.sin(t) + y * math.cos(t):.2f}"
-
-    w, top, tip = r * 0.72, r * offset, r * (offset + 0.5)
-    return f"M{turned(-w, top)}L{turned(0, tip)}L{turned(w, top)}"
+def _chevron(r: float, top: float, turn_degrees: float) -> str:
+    cos, sin = math.cos(math.radians(turn_degrees)), math.sin(math.radians(turn_degrees))
+    down = ((-0.72, top), (0, top + 0.5), (0.72, top))
+    return _line(r, *((x * cos - y * sin, x * sin + y * cos) for x, y in down))
 
 
 def _rounded(width: float, height: float, r: float) -> str:
@@ -118,13 +116,12 @@ def _rounded(width: float, height: float, r: float) -> str:
 
 
 def _flag(r: float) -> str:
-    pole, left, right, top, bottom = -r * 0.65, -r * 0.65, r * 1.05, -r, r * 0.25
-    return f"M{pole:.2f} {r * 1.1:.2f}V{top:.2f}M{left:.2f} {top:.2f}H{right:.2f}V{bottom:.2f}H{left:.2f}"
+    return _line(r, (-0.65, 1.1), (-0.65, -1), (1.05, -1), (1.05, 0.25), (-0.65, 0.25))
 
 
 def _brace(r: float, side: int) -> str:
+    edge, stem, tip = side * r * 0.45, side * r * 0.8, side * r * 1.15
     return (
-        f"M{side * r * 0.45:.2f} {-r:.2f}Q{side * r * 0.8:.2f} {-r:.2f} {side * r * 0.8:.2f} {-r * 0.5:.2f}"
-        f"T{side * r * 1.15:.2f} 0Q{side * r * 0.8:.2f} 0 {side * r * 0.8:.2f} {r * 0.5:.2f}"
-        f"T{side * r * 0.45:.2f} {r:.2f}"
+        f"M{edge:.2f} {-r:.2f}Q{stem:.2f} {-r:.2f} {stem:.2f} {-r * 0.5:.2f}T{tip:.2f} 0"
+        f"Q{stem:.2f} 0 {stem:.2f} {r * 0.5:.2f}T{edge:.2f} {r:.2f}"
     )

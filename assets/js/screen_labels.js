@@ -7,18 +7,21 @@ const placeLabels = (items, frame) => {
   const GAP = 2;
   const POINT = 4;
   const STEP = 6;
-  const ANGLES = [-45, -135, 45, 135, -90, 0, 90, 180, -20, -160, 20, 160, -65, -115, 65, 115];
-  const FARTHER = [0, 6, 14, 24, 36, 50, 66, 84, 104, 128];
+  const ANGLES = [-45, -135, 45, 135, -90, 90, 0, 180, -20, -160, 20, 160, -65, -115, 65, 115];
+  const CLOSE = [0, 6, 14, 24];
+  const FARTHER = [36, 50, 66, 84, 104, 128];
+  const SLIDES = [0, -0.3, 0.3];
   const placed = [];
 
-  const near = function* (item) {
-    for (const far of FARTHER) {
+  const spotsAround = function* (item, distances) {
+    for (const far of distances) {
       for (const degrees of ANGLES) {
         const [cos, sin] = [Math.cos((degrees * Math.PI) / 180), Math.sin((degrees * Math.PI) / 180)];
         const room = item.r + GAP + far;
         // the label's nearest corner, or the middle of its nearest side, lies on the circle around the mark
         const [right, down] = degrees % 90 ? [Math.sign(cos), Math.sign(sin)] : [Math.round(cos), Math.round(sin)];
-        yield { x: item.x + cos * room + (right * item.width) / 2, y: item.y + sin * room + (down * item.height) / 2 };
+        const spot = { x: item.x + cos * room + (right * item.width) / 2, y: item.y + sin * room + (down * item.height) / 2 };
+        yield* right ? [spot] : SLIDES.map((share) => ({ x: spot.x + share * item.width, y: spot.y }));
       }
     }
   };
@@ -41,13 +44,16 @@ const placeLabels = (items, frame) => {
     const offShapes = (s) => items.every((other) => other.targets.every((t) => isOff(s, t, t.r + 1)));
     const offPoints = (s) => items.every((other) => other.targets.every((t) => isOff(s, t, POINT)));
 
-    const spots = [...near(item)];
-    const free = spots.filter((s) => inFrame(s) && isApart(s));
+    const first = spotsAround(item, CLOSE).next().value;
+    const free = (distances) => [...spotsAround(item, distances)].filter((s) => inFrame(s) && isApart(s));
+    const [close, farther] = [free(CLOSE), free(FARTHER)];
     const spot =
-      free.find(offShapes) ??
-      free.find(offPoints) ??
+      close.find(offShapes) ??
+      close.find(offPoints) ??
+      farther.find(offShapes) ??
+      farther.find(offPoints) ??
       anywhere(item).find((s) => isApart(s) && offPoints(s)) ??
-      { x: clamp(spots[0].x, w, frame.width - w), y: clamp(spots[0].y, h, frame.height - h) };
+      { x: clamp(first.x, w, frame.width - w), y: clamp(first.y, h, frame.height - h) };
     placed.push({ ...spot, width: item.width, height: item.height });
   }
   return placed.map(({ x, y }) => ({ x, y }));

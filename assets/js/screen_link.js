@@ -20,7 +20,7 @@ const highlight = () => {
 };
 
 const HINT = "Point at a mark or a row to read it here.";
-const EDIT_HINT = "Drag a mark to another place, or select it and press an arrow key (Shift: 10 px).";
+const EDIT_HINT = "Drag a mark or a step's card to its place, or select it and press an arrow key (Shift: 10 px).";
 
 const showCaption = (screen, active) => {
   const row = [...screen.querySelectorAll(".tw-words .tw-row")].find((item) => item.dataset.mark === active);
