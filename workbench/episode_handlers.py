@@ -6,6 +6,7 @@ allowed, and returns one update for each of `OUTPUTS`; what the browser has alre
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from workbench.devices import splits, templates
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_drift import EpisodeDrift
 from workbench.episode_edit import arguments_hint, arguments_text
+from workbench.episode_export import export_json, save_reference
+from workbench.episode_export_html import export_html
 from workbench.episode_html import (
     hint,
     render_goal,
@@ -34,28 +37,32 @@ from workbench.episode_html import (
     render_timeline,
 )
 from workbench.episode_page import Page, Shown, destination, drift_of, read_link, shown
-from workbench.episode_store import EpisodeSetup
+from workbench.episode_store import EpisodeSetup, StoredEpisode
 from workbench.live_episode import EpisodeView, LiveEpisode, Message, Tone, sentence
 from workbench.model_html import render_drift, render_model
 from workbench.people import Role
 from workbench.planner_choices import DEFAULT, list_checkpoints, planner_spec
 from workbench.planner_shelf import PlannerShelf, Readiness
 from workbench.recordings import list_files, list_trajectories, resolve_file
-from workbench.screen_marks import Kind
 from workbench.settings import AppSettings
 
 PANELS = (
-    "goal", "status", "timeline", "screen", "position", "plan", "model", "drift", "history", "planner_status", "step_title",
+    "goal", "status", "timeline", "screen", "position", "plan", "model", "drift", "history", "planner_status",
+    "step_title",
 )
 BUTTONS = (
-    "forecast", "act", "run", "pause", "stop", "reset", "back", "on", "apply", "before", "after", "delete", "reforecast",
-    "reference",
+    "forecast", "act", "run", "pause", "stop", "reset", "back", "on", "apply", "before", "after", "delete",
+    "reforecast", "reference", "html", "json", "keep",
 )
 FIELDS = ("type", "arguments", "words")
 OUTPUTS = PANELS + BUTTONS + FIELDS
 
 SIMULATOR, REPLAY = "simulator", "replay"
 
+REFERENCES = "saved_references.jsonl"
+"""Where references are saved, below the data folder."""
+
+_NO_EDIT = "Steps can be changed, added and taken away here before they are carried out."
 _SOON_SECONDS = 0.25
 """How long an order waits for its result, so that what is quick is shown at once and not at the next tick."""
 _MAX_DRIFTS = 64
@@ -311,6 +318,42 @@ class EpisodeHandlers:
         page.shows_after = bool(is_on)
         return self.show(page, request)
 
+    # ---- taking away
+
+    def export_page(self, page: Page, request: gr.Request | None = None) -> list[Any]:
+        """The episode as one HTML file, for the browser to save."""
+        return self._export(page, request, "html", "text/html", export_html)
+
+    def export_data(self, page: Page, request: gr.Request | None = None) -> list[Any]:
+        """The episode as JSON, for the browser to save."""
+        return self._export(page, request, "json", "application/json", export_json)
+
+    def _export(
+        self, page: Page, request: gr.Request | None, suffix: str, type: str, export: Callable[[StoredEpisode], str]
+    ) -> list[Any]:
+        file = ""
+        try:
+            self._check(request, Role.VIEWER, "export episodes")
+            content = export(self.desk.store.load(page.id))
+            name = f"episode-{page.id}.{suffix}"
+            file = json.dumps({"name": name, "type": type, "content": content})
+            page.notice = Message(f"Exported as {name}.")
+        except WorkbenchError as error:
+            page.notice = Message(sentence(error), Tone.ERROR)
+        return [file, *self.show(page, request)]
+
+    def keep(self, page: Page, request: gr.Request | None = None) -> list[Any]:
+        """The steps carried out as a reference trajectory, in the data folder, where recordings are chosen."""
+        path = self.settings.data_root / REFERENCES
+        try:
+            self._check(request, Role.ANNOTATOR, "save references")
+            count = save_reference(self.desk.store.load(page.id), path)
+            page.notice = Message(f"Saved as a reference: {REFERENCES} now holds {count}. It can be acted on as a "
+                                  "recording, and the Train stages read it.", Tone.SUCCESS)
+        except WorkbenchError as error:
+            page.notice = Message(sentence(error), Tone.ERROR)
+        return self.show(page, request)
+
     # ---- showing
 
     def show(self, page: Page, request: gr.Request | None = None) -> list[Any]:
@@ -318,14 +361,15 @@ class EpisodeHandlers:
         with page.lock:
             view = self._view(page)
             planner = self.shelf.status(view.setup.planner if view else "")
+            may_act = self._may(request, Role.ANNOTATOR)
             key = (
-                page.id, view.version if view else 0, page.cursor, page.selected, page.shows_after, page.notice, planner,
-                self._may(request, Role.ANNOTATOR),
+                page.id, view.version if view else 0, page.cursor, page.selected, page.shows_after, page.notice,
+                planner, may_act,
             )
             if page.sent.get("key") == key:
                 return [gr.skip()] * len(OUTPUTS)
             page.sent["key"] = key
-            updates = self._updates(page, view, planner, may_act=key[-1])
+            updates = self._updates(page, view, planner, may_act=may_act)
             return [self._fresh(page, name, updates.get(name)) for name in OUTPUTS]
 
     def _fresh(self, page: Page, name: str, value: Any) -> Any:
@@ -378,7 +422,7 @@ class EpisodeHandlers:
             "history": render_history(seen),
             "planner_status": render_planner(planner),
         }
-        can_edit = view is not None and view.can_edit and may_act
+        can_edit = view is not None and view.can_edit and may_act and seen.is_live
         is_step = can_edit and count > 0
         updates |= {
             "forecast": view is not None and view.can_forecast and has_planner and may_act,
@@ -395,23 +439,28 @@ class EpisodeHandlers:
             "delete": is_step,
             "reforecast": is_step and has_planner,
             "reference": can_edit and bool(view.frames[-1].reference),
+            "html": view is not None,
+            "json": view is not None,
+            "keep": view is not None and view.num_steps > 0 and not view.is_busy and may_act,
         }
         return updates | self._form(page, seen, count, can_edit=can_edit)
 
     def _form(self, page: Page, seen: Shown | None, count: int, *, can_edit: bool) -> dict[str, Any]:
         """The step's fields; they are set when another step is selected or the plan changes, never while one types."""
         made = seen.view.plan if seen is not None else None
-        key = (page.id, page.selected, made.created if made else "", can_edit)
+        key = (page.id, page.selected, made.created if made else "", can_edit, seen is not None and seen.is_live)
         if key == page.form_key:
             return {}
         page.form_key = key
         if not can_edit:
-            title = hint("A plan can be changed while nothing is under way.")
+            if seen is not None and seen.is_live and seen.view.is_busy:  # only for a moment: nothing should jump
+                return {name: {"interactive": False} for name in FIELDS}
+            words = _NO_EDIT if seen is None or not seen.view.is_open else "Go to the last screen to change the plan."
+            title = f'<div class="tw-step-title tw-no-edit">{hint(words)}</div>'
             return {"step_title": title, **{name: {"interactive": False} for name in FIELDS}}
         choices = _action_names(seen.view.platform)
         if count:
-            live = shown(seen.view, None, seen.drift) if not seen.is_live else seen
-            mark = next(m for m in live.of_kind(Kind.FORECAST) if m.number == page.selected)
+            mark = seen.plan_marks[page.selected - 1]
             title = f"<h2>Step {page.selected} of the plan</h2>"
             type, arguments, words = mark.action.type, arguments_text(mark.action), mark.instruction
         else:

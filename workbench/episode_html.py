@@ -18,7 +18,7 @@ from workbench.episode_store import StoredFrame
 from workbench.live_episode import Activity, EpisodeView, Message, Tone
 from workbench.planner_shelf import PlannerStatus, Readiness
 from workbench.screen import render_empty, render_screen, render_steps
-from workbench.screen_marks import Kind, Outcome, call_text
+from workbench.screen_marks import Outcome, call_text
 from workbench.screen_text import safe_text
 
 TRAIN_COMMAND = "tracer1 train pipeline --preset smoke --out runs/first\npython app.py --planner runs/first/planner"
@@ -96,7 +96,8 @@ def render_timeline(seen: Shown | None) -> str:
         _tick(seen.view, frame, outcome, is_shown=frame.number == seen.number)
         for frame, outcome in zip(seen.view.frames, seen.outcomes, strict=True)
     )
-    return f'<nav class="tw-timeline" aria-label="Screens of this episode"><ol>{ticks}</ol></nav>'
+    ticks = f'<ol class="tw-timeline-list">{ticks}</ol>'
+    return f'<nav class="tw-timeline" aria-label="Screens of this episode">{ticks}</nav>'
 
 
 def _tick(view: EpisodeView, frame: StoredFrame, outcome: Outcome, *, is_shown: bool) -> str:
@@ -145,7 +146,7 @@ def render_screen_panel(seen: Shown | None, *, selected: str, shows_after: bool)
     screen = render_screen(uri, size, seen.marks, alt=alt, note=note, selected=selected)
     if not shows_after:
         return screen
-    return f'<div class="tw-pair"><div>{screen}</div>{_after(seen)}</div>'
+    return f'<div class="tw-before-after"><div>{screen}</div>{_after(seen)}</div>'
 
 
 def _after(seen: Shown) -> str:
@@ -192,7 +193,7 @@ def render_plan(seen: Shown | None, planner: PlannerStatus, *, selected: str) ->
     made = seen.frame.forecasts[-1] if seen.frame.forecasts else None
     if made is None:
         return card("Plan", _no_plan(seen, planner))
-    marks = seen.of_kind(Kind.FORECAST)
+    marks = seen.plan_marks
     fault = ""
     if not made.forecast.ok:
         fault = f'<p class="tw-fault-line">Not readable: {safe_text(made.forecast.reason)}</p>'

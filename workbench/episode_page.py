@@ -14,6 +14,7 @@ from executors.tool_agents import get_tool_agent
 from workbench.episode_drift import DriftRow, EpisodeDrift, episode_drift
 from workbench.episode_marks import frame_marks, step_outcome
 from workbench.episode_store import StoredFrame
+from workbench.forecast_marks import forecast_marks
 from workbench.live_episode import EpisodeView, Message
 from workbench.screen_marks import Kind, Mark, Outcome
 
@@ -73,9 +74,13 @@ class Shown:
         """The drift of the step taken on this screen."""
         return next((row for row in self.drift.rows if row.frame_number == self.number), None)
 
-    def of_kind(self, kind: Kind) -> tuple[Mark, ...]:
-        """The marks of one kind, in order."""
-        return tuple(mark for mark in self.marks if mark.kind is kind)
+    @property
+    def plan_marks(self) -> tuple[Mark, ...]:
+        """All steps of the plan on this screen, in order, also the first one once it was carried out."""
+        if not self.frame.forecasts:
+            return ()
+        made, agent = self.frame.forecasts[-1], get_tool_agent(self.view.setup.tool_agent)
+        return forecast_marks(made.forecast, self.frame.observation, agent, pinned=made.pinned)
 
 
 def shown(view: EpisodeView, cursor: int | None, drift: EpisodeDrift) -> Shown:

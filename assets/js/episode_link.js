@@ -8,5 +8,5 @@ const follow = () => {
   address.searchParams.set("step", goal.dataset.step);
   if (address.href !== window.location.href) window.history.replaceState(null, "", address);
 };
-new MutationObserver(follow).observe(element, { childList: true, subtree: true });
+new MutationObserver(follow).observe(element, { childList: true, subtree: true, attributes: true });
 follow();

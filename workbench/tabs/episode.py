@@ -12,10 +12,12 @@ import gradio as gr
 from workbench.devices import MAX_HISTORY, MAX_HORIZON, MAX_STEPS, splits, templates
 from workbench.episode_handlers import FIELDS, OUTPUTS, REPLAY, SIMULATOR, EpisodeHandlers
 from workbench.episode_page import Page
+from workbench.past_handlers import PastHandlers
 from workbench.planner_choices import CHECKPOINT, DEFAULT, SERVER
 from workbench.planner_shelf import short_name
 from workbench.recordings import list_files
 from workbench.screen import screen_script
+from workbench.tabs.past_episodes import build_past
 from workbench.theme import ASSETS, read_script
 
 TICK_SECONDS = 0.5
@@ -43,8 +45,35 @@ _EDITS = {
 }
 
 
+_TAKE_AWAY = {"html": "Export HTML", "json": "Export JSON", "keep": "Save as reference"}
+
+_DOWNLOAD = """(text) => {
+    if (!text) return;
+    const file = JSON.parse(text);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([file.content], { type: file.type }));
+    link.download = file.name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}"""
+
+
 def build_tab(handlers: EpisodeHandlers) -> None:
-    """Adds the tab's components and events to the Blocks that is open."""
+    """Adds the tab's components and events to the Blocks that is open.
+
+    On a hosted Space, whose visitors do not know each other, there is no list of past episodes.
+    """
+    if handlers.settings.is_space:
+        _build_episode(handlers)
+        return
+    with gr.Tabs(elem_id="ep-views", elem_classes="tw-views"):
+        with gr.Tab("Work on one", id="one"):
+            _build_episode(handlers)
+        with gr.Tab("Past episodes", id="past") as tab:
+            build_past(PastHandlers(handlers.desk.store, handlers.settings.people), tab, QUIET)
+
+
+def _build_episode(handlers: EpisodeHandlers) -> None:
     page = gr.State(Page())
     query = gr.Textbox(visible=False)  # the page's address; scripts fill it in
     parts: dict[str, Any] = {}
@@ -134,6 +163,9 @@ def _build_centre() -> dict[str, Any]:
         parts["on"] = gr.Button("Next ›", size="sm", interactive=False, elem_id="ep-on")
     with gr.Row(elem_classes="tw-foot"):
         parts["pair"] = gr.Checkbox(label="Show the screen after, too", value=False, elem_id="ep-pair", container=False)
+        for name, label in _TAKE_AWAY.items():
+            parts[name] = gr.Button(label, size="sm", interactive=False, elem_id=f"ep-{name}")
+        parts["file"] = gr.Textbox(visible=False)
         parts["keys"] = gr.HTML(
             read_html("episode_keys.html"), elem_id="ep-keys", js_on_load=read_script("episode_keys.js")
         )
@@ -147,7 +179,7 @@ def read_html(name: str) -> str:
 
 def _build_plan() -> dict[str, Any]:
     parts: dict[str, Any] = {"plan": gr.HTML(elem_id="ep-plan")}
-    with gr.Group(elem_classes="tw-edit", elem_id="ep-edit"):
+    with gr.Column(elem_classes="tw-edit", elem_id="ep-edit"):
         parts["step_title"] = gr.HTML(elem_id="ep-step-title")
         parts["words"] = gr.Textbox(label="Words", lines=1, max_lines=3, interactive=False, elem_id="ep-words")
         parts["type"] = gr.Dropdown([], label="Action", interactive=False, elem_id="ep-type")
@@ -175,6 +207,11 @@ def _wire_controls(handlers: EpisodeHandlers, page: gr.State, parts: dict[str, A
         parts[name].click(getattr(handlers, name), [page], outputs, **QUIET)
     for name in ("timeline", "history", "keys"):
         parts[name].input(handlers.go, [page], outputs, **QUIET)
+    for name, handler in (("html", handlers.export_page), ("json", handlers.export_data)):
+        parts[name].click(handler, [page], [parts["file"], *outputs], **QUIET).then(
+            None, [parts["file"]], js=_DOWNLOAD, **QUIET
+        )
+    parts["keep"].click(handlers.keep, [page], outputs, **QUIET)
     parts["pair"].input(handlers.show_after, [page, parts["pair"]], outputs, **QUIET)
 
 
