@@ -60,7 +60,7 @@ class Store:
 
         Raises:
             OutputError: the folder or the file cannot be written.
-            InputError: the file is no SQLite file, is damaged, or was made by a newer workbench.
+            InputError: the file is no SQLite file, is damaged, or was made by a newer workbench or another program.
         """
         self.path = root / FILE_NAME
         self._write_lock, self._read_lock = Lock(), Lock()
@@ -83,6 +83,11 @@ class Store:
         if self.version < len(migrations):
             with self.writing() as db:
                 done = self.version  # another process may have been here first
+                if done == 0 and db.table_names():
+                    raise InputError(
+                        f"store {self.path} belongs to another program (it holds table {db.table_names()[0]!r}): move "
+                        "it away or choose another folder"
+                    )
                 for number, migrate in enumerate(migrations[done:], start=done + 1):
                     migrate(db)
                     db.execute(f"PRAGMA user_version = {number}")
