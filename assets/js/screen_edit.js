@@ -84,7 +84,8 @@ listen(element, "pointerdown", (event) => {
   }
   drag = { key, part, dx, dy, fromX: event.clientX, fromY: event.clientY, id: event.pointerId, isMoving: false };
 });
-listen(element, "pointermove", (event) => {
+// the window hears of a pointer that is faster than the mark, and outside of the page
+listen(window, "pointermove", (event) => {
   if (!drag || event.pointerId !== drag.id) return;
   if (!drag.isMoving) {
     if (Math.hypot(event.clientX - drag.fromX, event.clientY - drag.fromY) < DRAG_PX) return;
@@ -98,7 +99,7 @@ listen(element, "pointermove", (event) => {
   const y = ((event.clientY - box.top) / box.height) * size.height + drag.dy;
   put(drag.key, drag.part, x, y);
 });
-listen(element, "pointerup", (event) => {
+listen(window, "pointerup", (event) => {
   if (!drag || event.pointerId !== drag.id) return;
   const { key, isMoving } = drag;
   const { box } = frameOf();
@@ -113,7 +114,7 @@ listen(element, "pointerup", (event) => {
   dragEnded = performance.now();
   send(key);
 });
-listen(element, "pointercancel", () => cancelDrag());
+listen(window, "pointercancel", () => cancelDrag());
 
 // Whether there was a drag to give up.
 const cancelDrag = () => {
