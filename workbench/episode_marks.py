@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from executors.errors import WorkbenchError
+from executors.errors import MissingFileError, WorkbenchError
 from executors.geometry import ImageSize
 from executors.tool_agents import ToolAgent
 from executors.trajectory import Observation, image_bytes
@@ -17,6 +17,7 @@ from workbench.episode_store import StoredFrame
 from workbench.forecast_marks import earlier_mark, forecast_marks, past_mark, recorded_mark, taken_mark
 from workbench.screen import render_empty, render_screen
 from workbench.screen_marks import Kind, Mark, Outcome
+from workbench.screen_text import png_data_uri
 
 MAX_PAST_MARKS = 4
 """Steps done before that are drawn on a screen; older ones only crowd it."""
@@ -90,13 +91,16 @@ def is_by_person(frame: StoredFrame) -> bool:
 
 
 def image_uri(observation: Observation) -> tuple[str, ImageSize]:
-    """The screenshot's own file as a data URI, and its size.
+    """The screenshot as a data URI, and its size: its own file as it is, else the image in memory as PNG.
 
     Raises:
         MissingFileError, InputError: there is none, or it is gone or damaged.
     """
     image = observation.load_image()
-    data, suffix = image_bytes(observation)
+    try:
+        data, suffix = image_bytes(observation)
+    except MissingFileError:  # the file is gone and the image still in memory
+        return png_data_uri(image), ImageSize(*image.size)
     kind = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}.get(suffix, "png")
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}", ImageSize(*image.size)
 

@@ -269,10 +269,10 @@ class EpisodeStore:
         return id
 
     def save_frame(self, id: str, frame: StoredFrame) -> StoredFrame:
-        """Stores the frame, in place of an earlier one of its number, and returns it with its `screen` set.
+        """Stores the frame, in place of an earlier one of its number, and returns it as `load` would give it.
 
-        A frame that has its `screen` already is not hashed again. A recording's screenshot that is gone or damaged is
-        left out: the rest of the frame is stored.
+        The frame returned names its stored screenshot, so it is not encoded again to be shown, nor hashed again when it
+        is saved again. A recording's screenshot that is gone or damaged is left out: the rest of the frame is stored.
 
         Raises:
             MissingFileError: there is no such episode.
@@ -280,6 +280,10 @@ class EpisodeStore:
         """
         if not (frame.screen and self.screenshot_path(frame.screen).exists()):
             frame = replace(frame, screen=self._save_screen(frame.observation))
+        seen = frame.observation
+        if frame.screen:
+            seen = replace(seen, image_path=self.screenshot_path(frame.screen))
+        frame = replace(frame, observation=seen, step=frame.step and replace(frame.step, observation=seen))
         record = frame.to_json(f"{SCREENS}/{frame.screen}.png" if frame.screen else None)
         row = {
             "episode_id": id, "number": frame.number, "has_step": int(frame.step is not None),

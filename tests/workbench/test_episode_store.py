@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from executors.tool_agents import Grounding
 from executors.trajectory import Element, Observation, Step
 from training.episode_record import StepRecord
 from training.forecast import parse_forecast
+from workbench.episode_marks import image_uri
 from workbench.episode_store import (
     EpisodeSetup,
     EpisodeStore,
@@ -54,13 +57,6 @@ def frame_of(number: int = 1, colour: str = "red", **values: object) -> StoredFr
     return StoredFrame(**{**fields, **values})
 
 
-def without_path(frame: StoredFrame) -> StoredFrame:
-    """The frame without the place of its screenshot, which is known only after storing."""
-    seen = replace(frame.observation, image_path=None)
-    step = frame.step and replace(frame.step, observation=replace(frame.step.observation, image_path=None))
-    return replace(frame, observation=seen, step=step)
-
-
 def test_a_saved_episode_is_loaded_equal(store: EpisodeStore) -> None:
     id = store.create(SETUP, goal="wake <b>me</b>", planner_name="tiny", platform="phone", owner="ada")
     saved = [store.save_frame(id, frame_of(1)), store.save_frame(id, frame_of(2, "blue", step=None, forecasts=()))]
@@ -70,7 +66,7 @@ def test_a_saved_episode_is_loaded_equal(store: EpisodeStore) -> None:
         SETUP, "wake <b>me</b>", "tiny", "phone", "ada")
     assert (episode.state, episode.outcome, episode.stop_reason, episode.num_steps) == (
         "done", "failure", "max_steps", 1)
-    assert [without_path(frame) for frame in episode.frames] == saved
+    assert list(episode.frames) == saved
     assert [f.observation.load_image().getpixel((5, 5)) for f in episode.frames] == [(255, 0, 0), (0, 0, 255)]
     assert episode.frames[0].step.observation == episode.frames[0].observation
 
@@ -88,8 +84,27 @@ def test_saving_a_frame_again_replaces_it_and_counts_its_step_once(store: Episod
     id = store.create(SETUP, goal="g")
     store.save_frame(id, frame_of(step=None))
     saved = store.save_frame(id, frame_of())
-    assert [without_path(frame) for frame in store.load(id).frames] == [saved]
+    assert store.load(id).frames == (saved,)
     assert store.load(id).num_steps == 1
+
+
+def test_a_saved_frame_is_shown_from_its_file_and_from_memory_when_that_is_gone(store: EpisodeStore) -> None:
+    frame = store.save_frame(store.create(SETUP, goal="g"), frame_of())
+    path = store.screenshot_path(frame.screen)
+    uri, size = image_uri(frame.observation)
+    assert base64.b64decode(uri.partition(",")[2]) == path.read_bytes()
+    path.unlink()
+    again, _ = image_uri(frame.observation)
+    assert PIL.Image.open(io.BytesIO(base64.b64decode(again.partition(",")[2]))).getpixel((0, 0)) == (255, 0, 0)
+    assert size == frame.observation.image_size
+
+
+def test_a_recordings_lost_screenshot_does_not_keep_the_frame_from_being_stored(store: EpisodeStore) -> None:
+    id = store.create(SETUP, goal="g")
+    seen = Observation(image_size=ImageSize(40, 30), image_path=store.root / "gone.png", summary="Settings")
+    saved = store.save_frame(id, frame_of(observation=seen))
+    assert saved.screen == "" and saved.observation == seen
+    assert store.load(id).frames[0].observation == replace(seen, image_path=None)
 
 
 def test_equal_screens_are_stored_once_under_the_hash_of_their_pixels(store: EpisodeStore) -> None:
