@@ -140,7 +140,7 @@ def change_step(plan: Plan, number: int, action: Action, instruction: str, *, sh
     """
     old, words = _step(plan, number), _words(instruction)
     _check(action)
-    has_own_points = _points(action) not in ({}, _points(_rounded(shown)))
+    has_own_points = _points(_rounded(action)) not in ({}, _points(_rounded(shown)))
     is_pinned = has_own_points or (number in plan.pinned and _points(action) != {})
     if is_pinned and not has_own_points:
         action = replace(action, **_points(shown))  # the form rounds

@@ -59,7 +59,7 @@ OUTPUTS = PANELS + BUTTONS + FIELDS
 
 SIMULATOR, REPLAY = "simulator", "replay"
 
-REFERENCES = "saved_references.jsonl"
+REFERENCES = "references.jsonl"
 """Where references are saved, below the data folder."""
 
 _NO_EDIT = "Steps can be changed, added and taken away here before they are carried out."
@@ -377,7 +377,7 @@ class EpisodeHandlers:
             return gr.skip()
         page.sent[name] = value
         if name in BUTTONS:
-            return gr.Button(interactive=value)
+            return gr.update(interactive=value)
         return gr.update(**value) if name in FIELDS else value
 
     def _view(self, page: Page) -> EpisodeView | None:
@@ -398,7 +398,7 @@ class EpisodeHandlers:
         with self._drifts_lock:
             known = self._drifts.pop(view.id, None)
             if known is None or known[0] != view.num_steps:
-                known = (view.num_steps, drift_of(view))
+                known = (view.num_steps, drift_of(view, known[1] if known else None))
             self._drifts[view.id] = known
             while len(self._drifts) > _MAX_DRIFTS:
                 self._drifts.popitem(last=False)

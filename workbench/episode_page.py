@@ -16,10 +16,7 @@ from workbench.episode_marks import frame_marks, step_outcome
 from workbench.episode_store import StoredFrame
 from workbench.forecast_marks import forecast_marks
 from workbench.live_episode import EpisodeView, Message
-from workbench.screen_marks import Kind, Mark, Outcome
-
-MAX_PAST_MARKS = 4
-"""Steps done before, drawn on the screen that is shown; older ones only crowd it."""
+from workbench.screen_marks import Mark, Outcome
 
 
 class Page:
@@ -89,20 +86,17 @@ def shown(view: EpisodeView, cursor: int | None, drift: EpisodeDrift) -> Shown:
     number = count if cursor is None else max(1, min(count, cursor))
     frame = view.frames[number - 1]
     is_editable = view.can_edit and number == count and frame.step is None
-    agent = get_tool_agent(view.setup.tool_agent)
-    marks = frame_marks(view.frames, number - 1, drift, agent, is_editable=is_editable)
-    past = [mark for mark in marks if mark.kind is Kind.EXECUTED and mark.number != number]
-    crowd = {mark.key for mark in past[MAX_PAST_MARKS:]}
+    marks = frame_marks(view.frames, number - 1, drift, get_tool_agent(view.setup.tool_agent), is_editable=is_editable)
     rows = {row.frame_number: row for row in drift.rows}
     return Shown(
-        view=view, number=number, marks=tuple(mark for mark in marks if mark.key not in crowd), drift=drift,
+        view=view, number=number, marks=tuple(marks), drift=drift,
         outcomes=tuple(step_outcome(f, rows.get(f.number)) for f in view.frames),
     )
 
 
-def drift_of(view: EpisodeView) -> EpisodeDrift:
-    """The forecast drift of all that was done so far."""
-    return episode_drift(view.frames, get_tool_agent(view.setup.tool_agent))
+def drift_of(view: EpisodeView, known: EpisodeDrift | None = None) -> EpisodeDrift:
+    """The forecast drift of all that was done so far; `known` is the same episode's, some steps ago."""
+    return episode_drift(view.frames, get_tool_agent(view.setup.tool_agent), known=known)
 
 
 def destination(to: object, seen: Shown) -> int | None:

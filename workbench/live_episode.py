@@ -449,10 +449,9 @@ class LiveEpisode:
         """Puts the last step into its frame, and adds the next screen."""
         before = self.view.frames[-1]
         record = self._episode.steps[-1]
-        if before.screen and before.observation.image is not None:  # it is stored: only the live screen stays in memory
-            seen = replace(before.observation, image=None, image_path=self._store.screenshot_path(before.screen))
-            record = self._episode.steps[-1] = replace(record, observation=seen)
-            before = replace(before, observation=seen)
+        if before.screen:  # it is stored: only the live screen stays in memory
+            before = replace(before, observation=replace(before.observation, image=None))
+            record = self._episode.steps[-1] = replace(record, observation=before.observation)
         frame = replace(
             before, step=record, ground_seconds=self._episode.ground_seconds,
             execute_seconds=self._episode.execute_seconds,

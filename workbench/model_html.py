@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from training.config import RewardConfig
 from training.drift import TOLERANCE
 from training.forecast import Forecast, ForecastStep
-from training.rewards import grounded_reward, trajectory_reward
+from training.rewards import grounded_reward
 from workbench.devices import REFERENCE_NAMES
 from workbench.episode_html import card, hint, plural
 from workbench.episode_page import Shown
+from workbench.episode_rewards import reference_reward
 from workbench.episode_store import ForecastMade, StoredFrame
 from workbench.screen_marks import call_text
 from workbench.screen_text import safe_text
@@ -105,8 +105,7 @@ def _reward(seen: Shown) -> str:
         return hint(f"A forecast made here is compared with {name}.")
     forecast = frame.forecasts[-1].forecast
     reference = [ForecastStep(action=step.action, instruction=step.instruction) for step in frame.reference]
-    horizon = max(len(reference), len(forecast.steps), 1)
-    reward = trajectory_reward(forecast, reference, RewardConfig(), horizon)
+    reward = reference_reward(forecast, frame.reference, seen.view.setup.horizon)
     rows = "".join(
         f"<tr><td>{t}</td><td><bdi>{safe_text(forecast.steps[t - 1].instruction, 80)}</bdi>"
         f"{_wanted(forecast.steps[t - 1], reference[t - 1] if t <= len(reference) else None)}</td>"

@@ -49,7 +49,7 @@ class Tab:
             if update == SKIP:
                 continue
             if name in BUTTONS:
-                self.buttons[name] = update.interactive
+                self.buttons[name] = update["interactive"]
             elif name in FIELDS:
                 self.fields[name] |= update
             else:
