@@ -35,7 +35,7 @@ from workbench.screen_marks import (
 )
 from workbench.screen_text import png_data_uri, safe_text
 from workbench.screen_tools import num_forecast, render_tools
-from workbench.shapes import STROKES, arrow_head, draw_icon, draw_shape, shape_path
+from workbench.shapes import STROKES, arrow_head, draw_icon, draw_shape, shape_path, shape_radius
 from workbench.theme import read_script
 
 __all__ = [
@@ -145,7 +145,8 @@ def _draw_mark(mark: Mark, size: ImageSize, total: int) -> str:
         _pin(part, at, unit, f'<circle class="tw-grip" r="{GRIP_CSS_PX}"/>') for part, at in points.items()
     )
     return (
-        f'<g class="tw-mark {mark.classes}" {_data(mark)} data-scale="{scale}" tabindex="-1" role="img">'
+        f'<g class="tw-mark {mark.classes}" {_data(mark)} data-radius="{shape_radius(shape, scale=scale):.2f}" '
+        f'tabindex="-1" role="img">'
         f"<title>{safe_text(spoken(mark, total), 240)}</title>"
         f'<path class="tw-leader tw-casing" d="M0 0"/><path class="tw-leader tw-core" d="M0 0"/>'
         f"{drawing}{grips}{_draw_label(mark, next(iter(points.values())), unit)}</g>"
@@ -233,7 +234,7 @@ def render_steps(marks: Sequence[Mark], *, selected: str = "") -> str:
     """
     total = num_forecast(marks)
     rows = "".join(
-        f'<li class="tw-row {m.classes}{" tw-selected" if m.key == selected else ""}" {_data(m)} tabindex="0">'
+        f'<li class="tw-row {m.classes}" {_data(m)}{_current(m.key == selected)} tabindex="0">'
         f'<span class="tw-number" aria-hidden="true">{safe_text(m.label)}</span>{_icon(m)}<div class="tw-row-body">'
         f'<span class="tw-sr">{safe_text(speech_start(m, total))}:</span>'
         f'<p class="tw-instruction"><bdi>{safe_text(m.instruction)}</bdi></p>'
@@ -242,6 +243,10 @@ def render_steps(marks: Sequence[Mark], *, selected: str = "") -> str:
         for m in marks
     )
     return f'<ol class="tw-rows">{rows}</ol>'
+
+
+def _current(is_selected: bool) -> str:
+    return ' aria-current="true"' if is_selected else ""
 
 
 def render_empty(title: str, lines: Iterable[str], *, code: str = "") -> str:

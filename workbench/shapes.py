@@ -16,6 +16,7 @@ HEAD_PX = 14.0
 STROKES = ("casing", "core", "ink")
 
 _TURNS = {"right": -90, "down": 0, "left": 90, "up": 180}
+_EXTENTS = {Shape.DOUBLE_RING: 1.15, Shape.HOLD_RING: 1.3, Shape.HOVER: 1.4, Shape.CHEVRON: 0.85, Shape.ARROW: 0.6}
 _WITHOUT_DOT = (
     Shape.ARROW, Shape.CHEVRON, Shape.CARET, Shape.DOUBLE_RING, Shape.KEY, Shape.CLOCK, Shape.APP, Shape.FLAG_DONE,
     Shape.FLAG_IMPOSSIBLE, Shape.CALL,
@@ -33,6 +34,11 @@ def draw_shape(shape: Shape, *, direction: str = "down", scale: float = 1.0) -> 
     path = shape_path(shape, direction=direction, scale=scale)
     lines = "".join(f'<path class="tw-{stroke}" d="{path}"/>' for stroke in STROKES)
     return lines + ("" if shape in _WITHOUT_DOT else '<circle class="tw-dot" r="2.6"/>')
+
+
+def shape_radius(shape: Shape, *, scale: float = 1.0) -> float:
+    """How far the shape reaches from its point in CSS pixels, casing included."""
+    return _EXTENTS.get(shape, 1.0) * RING_PX * scale + 4.5
 
 
 def draw_icon(shape: Shape, *, direction: str = "down") -> str:

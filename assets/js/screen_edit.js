@@ -68,6 +68,10 @@ const settleMoves = (screen) => {
   }
   shownImage = image;
 };
+const forgetMoves = () => {
+  moved.clear();
+  drag = null;
+};
 
 // ---- by dragging
 listen(element, "pointerdown", (event) => {

@@ -14,6 +14,7 @@ const highlight = () => {
   for (const item of scope.querySelectorAll("[data-mark]")) {
     item.classList.toggle("tw-active", item.dataset.mark === active);
     item.classList.toggle("tw-selected", item.dataset.mark === selected);
+    if (item.matches(".tw-row[data-layer]")) item.ariaCurrent = item.dataset.mark === selected ? "true" : null;
   }
   const screen = screenOf();
   if (screen) showCaption(screen, active);
@@ -56,7 +57,9 @@ const adoptSelection = (screen) => {
 };
 
 listen(scope, "pointerover", (event) => {
-  hovered = keyOf(event.target);
+  const key = keyOf(event.target);
+  if (key === hovered) return;
+  hovered = key;
   highlight();
 });
 listen(scope, "pointerleave", () => {

@@ -126,7 +126,7 @@ const labelItem = (mark, points, unit) => {
   const pill = mark.querySelector(".tw-pill");
   const height = pill.height.baseVal.value;
   const width = Math.max(height, text.getComputedTextLength() + 13);
-  const r = 20 * Number(mark.dataset.scale); // the shape with its casing
+  const r = Number(mark.dataset.radius);
   const targets = Object.values(points).map(({ x, y }) => ({ x: x / unit, y: y / unit, r }));
   const layers = ["now", "forecast", "reference", "past", "earlier"];
   const order = layers.indexOf(mark.dataset.layer) * 1000 + Number(mark.dataset.number);
@@ -171,6 +171,8 @@ const refresh = () => {
     adoptSelection(screen);
     showView(screen);
     layOut(screen);
+  } else {
+    forgetMoves();
   }
   highlight();
   updates.takeRecords(); // what was just done here is no update

@@ -11,6 +11,8 @@ from workbench.screen import Mark, png_data_uri, render_screen, render_steps, sc
 from workbench.theme import read_css
 
 ADDRESS = "http://localhost:9/"
+PATIENCE_MS = 120_000
+"""A machine with much else to do is slow; that is not what these tests are about."""
 
 _PAGE = """<!doctype html><html class="{theme}"><meta charset="utf-8"><title>screen</title>
 <style>body {{ margin: 0; font-family: system-ui; }} .tw-link {{ padding: 10px; }} {css}</style>
@@ -44,6 +46,7 @@ class Pages:
     def open(self, html: str, *, width: int = 1280, height: int = 900, **options: object):
         """A page with this content; every other request than the page itself is a problem."""
         context = self.browser.new_context(viewport={"width": width, "height": height}, **options)
+        context.set_default_timeout(PATIENCE_MS)
         self.contexts.append(context)
         context.route("**/*", lambda route: self._answer(route, html))
         page = context.new_page()

@@ -123,8 +123,8 @@ def test_every_line_has_a_light_core_in_a_dark_casing() -> None:
 def test_a_farther_step_is_smaller_and_more_dashed(number: int, reach: int) -> None:
     page = overlay(render(mark(number)))
     assert f"tw-reach-{reach}" in page
-    scales = [float(re.search(r'data-scale="([\d.]+)"', overlay(render(mark(n))))[1]) for n in (1, number)]
-    assert (scales[1] < scales[0]) == (number > 1)
+    radii = [float(re.search(r'data-radius="([\d.]+)"', overlay(render(mark(n))))[1]) for n in (1, number)]
+    assert (radii[1] < radii[0]) == (number > 1)
 
 
 LAYER_OF = [
@@ -207,7 +207,7 @@ def test_every_mark_is_a_row_of_the_screens_own_list_too() -> None:
 
 def test_the_row_that_the_server_selects_is_told() -> None:
     rows = render_steps([mark(1), mark(2)], selected="forecast-2")
-    assert re.findall(r'tw-selected" data-mark="([\w-]+)"', rows) == ["forecast-2"]
+    assert re.findall(r'data-mark="([\w-]+)"[^>]*aria-current="true"', rows) == ["forecast-2"]
     assert 'data-selected="forecast-2"' in render(mark(1), mark(2), selected="forecast-2")
 
 

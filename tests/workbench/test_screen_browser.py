@@ -22,12 +22,15 @@ WHITE = PIL.Image.new("RGB", (800, 400), "white")
 PHONE = PIL.Image.new("RGB", (1080, 2400), "white")
 
 
-def mark(number: int, x: float | None = None, y: float = 0.5, *, kind: Kind = Kind.FORECAST, place: Place | None = None,
-         type: str = "click", words: str = "", is_editable: bool = True, lookahead: int = 0, **arguments: object) -> Mark:
-    point = None if x is None else PointNorm(x, y)
+def mark(
+    number: int, x: float | None = None, y: float = 0.5, *, kind: Kind = Kind.FORECAST, place: Place | None = None,
+    type: str = "click", words: str = "", is_editable: bool = True, lookahead: int = 0,
+    outcome: Outcome = Outcome.UNKNOWN, **arguments: object,
+) -> Mark:  # fmt: skip
+    action = Action(type=type, point=None if x is None else PointNorm(x, y), **arguments)
     where = place or (Place.LATER if x is None else Place.HERE)
-    return Mark(number=number, kind=kind, action=Action(type=type, point=point, **arguments),
-                instruction=words or f"tap number {number}", place=where, is_editable=is_editable, lookahead=lookahead)
+    return Mark(number=number, kind=kind, action=action, instruction=words or f"tap number {number}", place=where,
+                is_editable=is_editable, lookahead=lookahead, outcome=outcome)
 
 
 MARKS = (
@@ -249,6 +252,7 @@ def test_a_click_or_enter_selects_until_the_next_one_or_escape(page) -> None:
     pin(page, "forecast-2").click()
     page.mouse.move(0, 0)
     assert active(page) == {"screen": ["forecast-2"], "rows": ["forecast-2"]}
+    assert page.locator("#rows [aria-current=true]").get_attribute("data-mark") == "forecast-2"
     page.locator('#rows [data-mark="forecast-1"]').focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
@@ -285,7 +289,7 @@ def test_text_of_a_model_stays_text_in_the_browser(pages, theme: str) -> None:
     marks = (mark(1, 0.5, words=attack), mark(2, 0.2, type="type", content=attack), mark(3, words=attack))
     page = pages.open(screen_page(marks, WHITE, note=attack, theme=theme))
     page.locator("#rows .tw-row").first.hover()
-    pin(page, "forecast-2").click()
+    pin(page, "forecast-1").click()
     assert page.evaluate("window.hacked") is None
     assert page.locator("img").count() == 1
     assert "onerror" in page.locator(".tw-caption-text").inner_text()
@@ -448,7 +452,8 @@ def place_labels(browser) -> Iterator[object]:
 
 frames = st.builds(lambda w, h: {"width": w, "height": h}, st.integers(60, 1400), st.integers(40, 900))
 shares = st.floats(0, 1)
-labels = st.tuples(shares, shares, st.floats(24, 180), st.sampled_from([11.2, 20, 28]), st.tuples(shares, shares) | st.none())
+ends = st.tuples(shares, shares) | st.none()
+labels = st.tuples(shares, shares, st.floats(24, 180), st.sampled_from([11.2, 20, 28]), ends)
 
 
 def boxes(items: list[dict], spots: list[dict]) -> list[tuple[float, float, float, float]]:
@@ -465,20 +470,21 @@ def is_clear(box: tuple[float, ...], taken: list[tuple[float, ...]], targets: li
     return not any(overlap(box, other, margin) for other in [*taken, *points])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(frames, st.lists(labels, min_size=1, max_size=12))
 def test_no_label_covers_another_label_or_a_target_where_there_is_room(place_labels, frame: dict, drawn: list) -> None:
     items = []
     for x, y, width, r, end in drawn:
-        ends = [(x, y), end] if end else [(x, y)]
-        targets = [{"x": a * frame["width"], "y": b * frame["height"], "r": r} for a, b in ends]
+        points = [(x, y), end] if end else [(x, y)]
+        targets = [{"x": a * frame["width"], "y": b * frame["height"], "r": r} for a, b in points]
         items.append({"x": targets[0]["x"], "y": targets[0]["y"], "r": r, "width": width, "height": 24,
                       "targets": targets})
     placed = boxes(items, place_labels(items, frame))
     targets = [t for item in items for t in item["targets"]]
     for number, (item, box) in enumerate(zip(items, placed, strict=True)):
         if is_clear(box, placed[:number], targets):
-            assert box[0] >= 0 and box[1] >= 0 and box[2] <= frame["width"] and box[3] <= frame["height"]
+            if item["width"] < frame["width"] - 2:
+                assert box[0] >= 0 and box[1] >= 0 and box[2] <= frame["width"] and box[3] <= frame["height"]
             continue
         # covered: then there must have been no room anywhere, tried on a grid of this test's own
         width, height = item["width"], item["height"]
@@ -499,18 +505,17 @@ def test_labels_of_twelve_marks_on_one_target_do_not_cover_each_other(pages) -> 
     assert not any(overlap(box, (x, y, x, y)) for box in found)
 
 
-@pytest.mark.parametrize("text", ["milk", "WWWWWWWWWWWWWWWWWWWW", "日本語のテキストを入力する", "مرحبا بالعالم", "🙂🙂🙂🙂", "iiii"])
+@pytest.mark.parametrize("text", ["iiii", "WWWWWWWWWWWWWWWWWWWW", "日本語のテキスト", "مرحبا بالعالم", "🙂🙂🙂🙂"])
 def test_typed_text_fits_its_label_in_every_script(pages, text: str) -> None:
     page = pages.open(screen_page([mark(1, 0.5, type="type", content=text)], WHITE))
     pill, words = page.locator(".tw-pill").bounding_box(), page.locator(".tw-label text").bounding_box()
     assert pill["x"] <= words["x"] and words["x"] + words["width"] <= pill["x"] + pill["width"]
-    assert re.search(r"\S", page.locator(".tw-typed").inner_text())
+    assert re.search(r"\S", page.locator(".tw-typed").text_content())
 
 
 def test_outcomes_are_told_by_a_sign_and_not_by_colour(pages) -> None:
     signs = {Outcome.HIT: "✓", Outcome.MISS: "≠", Outcome.FAILED: "✕"}
-    marks = [Mark(number=n, kind=Kind.EXECUTED, action=Action(type="click", point=PointNorm(n / 5, 0.5)), instruction="x",
-                  place=Place.VISIBLE, outcome=outcome) for n, outcome in enumerate(signs, start=1)]
+    marks = [mark(n, n / 5, kind=Kind.EXECUTED, outcome=outcome) for n, outcome in enumerate(signs, start=1)]
     page = pages.open(screen_page(marks, WHITE))
-    told = [page.locator(f'.tw-mark[data-mark="executed-{n}"] text').inner_text() for n in (1, 2, 3)]
+    told = [page.locator(f'.tw-mark[data-mark="executed-{n}"] text').text_content() for n in (1, 2, 3)]
     assert told == ["1✓", "2≠", "3✕"]
