@@ -34,7 +34,7 @@ EXECUTORS = ("simulator", "replay")
 STATES = ("waiting", "running", "done")
 OUTCOMES = ("success", "failure", "impossible", "unknown")
 AUTHORS = ("planner", "person")
-MAX_ROWS = 500
+MAX_ROWS, MAX_OFFSET = 500, 10**9
 
 _UNSEEN = Observation()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -261,8 +261,7 @@ class EpisodeStore:
         row = {
             "id": id, "setup": json.dumps(asdict(setup)), "goal": _storable(goal), "task": _storable(setup.task),
             "planner": _storable(planner_name), "platform": platform, "state": "waiting", "outcome": "unknown",
-            "stop_reason": "", "created": now, "updated": now, "num_steps": 0,
-            "owner": _storable(owner),
+            "stop_reason": "", "created": now, "updated": now, "num_steps": 0, "owner": _storable(owner),
         }
         with self._store.writing() as db:
             db["episodes"].insert(row)
@@ -286,12 +285,12 @@ class EpisodeStore:
         frame = replace(frame, observation=seen, step=frame.step and replace(frame.step, observation=seen))
         record = frame.to_json(f"{SCREENS}/{frame.screen}.png" if frame.screen else None)
         row = {
-            "episode_id": id, "number": frame.number, "has_step": int(frame.step is not None),
+            "episode_id": _storable(id), "number": frame.number, "has_step": int(frame.step is not None),
             "record": json.dumps(record),
         }
         with self._store.writing() as db:
             db["frames"].upsert(row, pk=("episode_id", "number"))
-            steps = db["frames"].count_where("episode_id = ? and has_step", [id])
+            steps = db["frames"].count_where("episode_id = ? and has_step", [row["episode_id"]])
             _update(db, id, num_steps=steps)
         return frame
 
@@ -362,8 +361,8 @@ class EpisodeStore:
             InputError: its record is damaged, or the store is.
         """
         with self._store.reading() as db:
-            rows = list(db["episodes"].rows_where("id = ?", [id]))
-            records = list(db["frames"].rows_where("episode_id = ?", [id], order_by="number"))
+            rows = list(db["episodes"].rows_where("id = ?", [_storable(id)]))
+            records = list(db["frames"].rows_where("episode_id = ?", [_storable(id)], order_by="number"))
         if not rows:
             raise _no_episode(id)
         try:
@@ -395,15 +394,17 @@ class EpisodeStore:
             since: ISO date or time, in UTC where it names no zone; episodes begun then or later.
             until: episodes begun then or earlier; a date includes its whole day.
             limit: rows at most, 1..`MAX_ROWS`.
-            offset: rows to leave out, at least 0.
+            offset: rows to leave out, 0..`MAX_OFFSET`.
 
         Raises:
             InputError: a value that is not allowed; the message names the field.
         """
         _check_choice("outcome", outcome, ("", *OUTCOMES))
         _check_choice("state", state, ("", *STATES))
-        if not 1 <= limit <= MAX_ROWS or offset < 0:
-            raise InputError(f"field 'limit' or 'offset': {limit}, {offset} is not 1..{MAX_ROWS} and at least 0")
+        if not 1 <= limit <= MAX_ROWS:
+            raise InputError(f"field 'limit': {limit} is not 1..{MAX_ROWS}")
+        if not 0 <= offset <= MAX_OFFSET:
+            raise InputError(f"field 'offset': {offset} is not 0..{MAX_OFFSET}")
         conditions, values = [], {}
         for name, value in (("outcome", outcome), ("planner", planner), ("task", task), ("state", state)):
             if value:
@@ -446,7 +447,8 @@ def _row(row: Mapping[str, Any]) -> EpisodeRow:
 
 def _update(db: Database, id: str, **values: Any) -> None:
     columns = ", ".join(f"{name} = :{name}" for name in (*values, "updated"))
-    cursor = db.execute(f"update episodes set {columns} where id = :id", {**values, "updated": utc_now(), "id": id})
+    values |= {"updated": utc_now(), "id": _storable(id)}
+    cursor = db.execute(f"update episodes set {columns} where id = :id", values)
     if cursor.rowcount == 0:
         raise _no_episode(id)
 

@@ -132,8 +132,9 @@ def test_a_screenshot_is_named_by_a_hash_and_by_nothing_else(store: EpisodeStore
 
 def test_an_unknown_episode_is_said_to_be_missing(store: EpisodeStore) -> None:
     for call in (store.load, lambda id: store.save_frame(id, frame_of()), lambda i: store.save_state(i, state="done")):
-        with pytest.raises(MissingFileError, match="'nobody' is not in this store"):
-            call("nobody")
+        for id in ("nobody", "", "\ud800", "a\0b", "' or 1 --"):
+            with pytest.raises(MissingFileError, match="is not in this store: choose one of the list"):
+                call(id)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_an_episode_is_found_by_its_id_and_by_a_planner_named_later(filled: Epis
     ("query", "field"),
     [({"outcome": "good"}, "'outcome'"), ({"state": "?"}, "'state'"), ({"since": "yesterday"}, "'since'"),
      ({"until": "2026-13-01"}, "'until'"), ({"limit": 0}, "'limit'"), ({"limit": 501}, "'limit'"),
-     ({"offset": -1}, "'offset'")],
+     ({"offset": -1}, "'offset'"), ({"offset": 10**30}, "'offset'")],
 )
 def test_a_wrong_filter_is_named(filled: EpisodeStore, query: dict, field: str) -> None:
     with pytest.raises(InputError, match=field):
