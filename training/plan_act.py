@@ -206,11 +206,7 @@ class Episode:
         )
         self._remember(record, "")
         self.observation = result.observation
-        if grounding.action.is_terminal:
-            is_finished = grounding.action.type == "finished"
-            self._stop(StopReason.FINISHED if is_finished else StopReason.IMPOSSIBLE)
-        elif len(self.steps) >= self.max_steps:
-            self._stop(StopReason.MAX_STEPS)
+        self._stop_if_over()
         return record
 
     def _agent_for(self, action: Action) -> ToolAgent:
@@ -234,6 +230,8 @@ class Episode:
             if not shows_same(self.observation, step.observation):
                 raise ExecutorError("restore", f"the device shows another screen than before step {step.number}")
             self._repeat(step)
+        if steps:
+            self._stop_if_over()
 
     def _repeat(self, step: StepRecord) -> None:
         self._remember(step, NOT_DONE if step.error else "")
@@ -354,17 +352,31 @@ class Episode:
         )
         self._remember(record, NOT_DONE)
         self._failures.append(reason)
+        self._stop_if_over()
+        return record
+
+    def _stop_if_over(self) -> None:
+        """Stops after a terminal action, too many failures in a row, or the most steps."""
+        last = self.steps[-1]
+        if last.error is None and last.action is not None and last.action.is_terminal:
+            is_finished = last.action.type == "finished"
+            self._stop(StopReason.FINISHED if is_finished else StopReason.IMPOSSIBLE)
+        elif self._has_failed_enough():
+            self._stop(self._failures[-1])
+        elif len(self.steps) >= self.max_steps:
+            self._stop(StopReason.MAX_STEPS)
+
+    def _has_failed_enough(self) -> bool:
+        if not self._failures:
+            return False
+        reason = self._failures[-1]
         tries = self.parse_tries if reason is StopReason.PARSE_FAILURE else self.max_failures
         same = 0
         for past in reversed(self._failures):
             if past is not reason:
                 break
             same += 1
-        if same >= tries or len(self._failures) >= self.max_failures:
-            self._stop(reason)
-        elif len(self.steps) >= self.max_steps:
-            self._stop(StopReason.MAX_STEPS)
-        return record
+        return same >= tries or len(self._failures) >= self.max_failures
 
     def _remember(self, record: StepRecord, mark: str) -> None:
         self.steps.append(record)

@@ -14,10 +14,12 @@ from pathlib import Path
 from threading import Lock, RLock
 
 from executors.errors import WorkbenchError
+from training.episode_record import StopReason
 from training.planner import Planner
 from workbench.devices import open_device
 from workbench.episode_store import EpisodeSetup, EpisodeStore, StoredEpisode
-from workbench.live_episode import EpisodeView, LiveEpisode, Message, Tone, ending, sentence
+from workbench.episode_view import EpisodeView, Message, Tone, ending, sentence
+from workbench.live_episode import LiveEpisode
 
 MAX_LIVE = 64
 """Live episodes held in memory; the one that rested longest is put away first and opened again when asked for."""
@@ -56,7 +58,11 @@ class EpisodeDesk:
         setup = replace(setup, mode="reactive" if setup.horizon == 1 else "anticipatory")
         id = self.store.create(setup, goal=goal, platform=device.platform, owner=owner)
         episode = LiveEpisode(id, setup, device, lambda: self._get_planner(setup.planner), self.store)
-        episode.start()
+        try:
+            episode.start()
+        except WorkbenchError:
+            self.store.save_state(id, state="done", stop_reason=StopReason.EXECUTOR_ERROR)
+            raise
         self._keep(episode)
         return id
 

@@ -38,7 +38,8 @@ from workbench.episode_html import (
 )
 from workbench.episode_page import Page, Shown, destination, drift_of, read_link, shown
 from workbench.episode_store import EpisodeSetup, StoredEpisode
-from workbench.live_episode import EpisodeView, LiveEpisode, Message, Tone, sentence
+from workbench.episode_view import EpisodeView, Message, Tone, sentence
+from workbench.live_episode import LiveEpisode
 from workbench.model_html import render_drift, render_model
 from workbench.people import Role
 from workbench.planner_choices import DEFAULT, list_checkpoints, planner_spec
@@ -106,6 +107,8 @@ class EpisodeHandlers:
     def _look_at(self, page: Page, id: str, step: int | None = None) -> None:
         try:
             view = self.desk.view(id)
+            if not view.frames:
+                raise InputError("this episode was never begun, so it has no screen: start another")
         except WorkbenchError as error:
             page.notice = Message(sentence(error), Tone.ERROR)
             return
@@ -364,7 +367,7 @@ class EpisodeHandlers:
             may_act = self._may(request, Role.ANNOTATOR)
             key = (
                 page.id, view.version if view else 0, page.cursor, page.selected, page.shows_after, page.notice,
-                planner, may_act,
+                planner, may_act, view.waited_seconds if view else 0,
             )
             if page.sent.get("key") == key:
                 return [gr.skip()] * len(OUTPUTS)

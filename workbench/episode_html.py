@@ -15,7 +15,7 @@ from workbench.devices import setup_words
 from workbench.episode_marks import image_uri
 from workbench.episode_page import Shown
 from workbench.episode_store import StoredFrame
-from workbench.live_episode import Activity, EpisodeView, Message, Tone
+from workbench.episode_view import Activity, EpisodeView, Message, Tone
 from workbench.planner_shelf import PlannerStatus, Readiness
 from workbench.screen import render_empty, render_screen, render_steps
 from workbench.screen_marks import Outcome, call_text
@@ -79,6 +79,8 @@ def render_status(seen: Shown | None, notice: Message | None, planner: PlannerSt
             message = Message(f"{message.text} There is no planner to ask; you can still add steps by hand.")
         busy = " tw-busy" if view.is_busy else ""
         count = f'<span class="tw-count">{plural(view.num_steps, "step")} taken</span>'
+        if view.waited_seconds > 1:
+            count = f'<span class="tw-count" aria-hidden="true">{view.waited_seconds} s</span>{count}'
         if view.storage_fault:
             count += f'<span class="tw-fault">Not stored: {safe_text(view.storage_fault)}</span>'
     role = "alert" if message.tone is Tone.ERROR else "status"

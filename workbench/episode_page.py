@@ -14,8 +14,8 @@ from executors.tool_agents import get_tool_agent
 from workbench.episode_drift import DriftRow, EpisodeDrift, episode_drift
 from workbench.episode_marks import frame_marks, step_outcome
 from workbench.episode_store import StoredFrame
+from workbench.episode_view import EpisodeView, Message
 from workbench.forecast_marks import forecast_marks
-from workbench.live_episode import EpisodeView, Message
 from workbench.screen_marks import Mark, Outcome
 
 

@@ -15,8 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from executors.actions import Action
 from executors.errors import ExecutorError, InputError, WorkbenchError
@@ -32,118 +31,23 @@ from workbench.asking import ask, shown_messages, with_own_numbers
 from workbench.devices import REFERENCE_NAMES, Device
 from workbench.episode_edit import Plan, carry_on, change_step, delete_step, insert_step, move_point, read_action
 from workbench.episode_store import EpisodeSetup, EpisodeStore, ForecastMade, StoredFrame
+from workbench.episode_view import (
+    RECORDING_ENDED,
+    UNEXPECTED,
+    Activity,
+    EpisodeView,
+    Message,
+    Tone,
+    ending,
+    forecast_message,
+    sentence,
+    step_message,
+)
 from workbench.forecast_marks import forecast_marks
 
 log = logging.getLogger(__name__)
 
-UNEXPECTED = "Something inside the workbench failed; the terminal it was started from shows what. Try Reset."
-RECORDING_ENDED = "recording_ended"
 _DEFAULT_REFERENCE_STEPS = 6
-
-
-class Tone(StrEnum):
-    """How a message is shown."""
-
-    INFO = "info"
-    SUCCESS = "success"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One sentence about the episode's state."""
-
-    text: str
-    tone: Tone = Tone.INFO
-
-
-class Activity(StrEnum):
-    """What is under way."""
-
-    IDLE = "idle"
-    FORECASTING = "forecasting"
-    ACTING = "acting"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpisodeView:
-    """All that is known of an episode at one moment, as plain values.
-
-    `is_auto` says that a run is going on; `read_only` why nothing can be done any more, empty when it can.
-    `storage_fault` says why the last change could not be stored.
-    """
-
-    id: str
-    setup: EpisodeSetup
-    goal: str
-    message: Message
-    frames: tuple[StoredFrame, ...]
-    state: str
-    outcome: str = "unknown"
-    stop_reason: str = ""
-    planner_name: str = ""
-    platform: str = ""
-    activity: Activity = Activity.IDLE
-    activity_started: float = 0.0
-    is_auto: bool = False
-    is_pausing: bool = False
-    read_only: str = ""
-    storage_fault: str = ""
-    version: int = 0
-
-    @property
-    def plan(self) -> ForecastMade | None:
-        """The forecast that waits to be acted on; None when there is none, or when a person deleted all its steps."""
-        last = self.frames[-1] if self.frames else None
-        if last is None or last.step is not None or not last.forecasts:
-            return None
-        made = last.forecasts[-1]
-        return made if made.forecast.steps or made.author == "planner" else None
-
-    @property
-    def num_steps(self) -> int:
-        """Steps taken, failed ones included."""
-        return sum(frame.step is not None for frame in self.frames)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can still go on."""
-        return self.state != "done" and not self.read_only
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anything is under way."""
-        return self.activity is not Activity.IDLE or self.is_auto
-
-    @property
-    def can_forecast(self) -> bool:
-        """Whether a forecast can be asked for, which replaces a plan that waits."""
-        return self.is_open and not self.is_busy
-
-    @property
-    def can_act(self) -> bool:
-        """Whether there is a plan whose first step can be approved."""
-        return self.can_forecast and self.plan is not None and self.plan.forecast.first is not None
-
-    @property
-    def can_edit(self) -> bool:
-        """Whether the plan may be changed."""
-        return self.can_forecast
-
-    @property
-    def can_pause(self) -> bool:
-        """Whether a run can be told to wait after what is under way."""
-        return self.is_auto and not self.is_pausing
-
-    @property
-    def can_stop(self) -> bool:
-        """Whether there is something to stop."""
-        return self.is_busy
-
-    @property
-    def can_reset(self) -> bool:
-        """Whether the same episode can be begun again, as a new one."""
-        return not self.is_busy and (self.num_steps > 0 or bool(self.frames and self.frames[0].forecasts))
 
 
 class LiveEpisode:
@@ -191,16 +95,18 @@ class LiveEpisode:
             MissingFileError, InputError: a stored screenshot is gone or damaged.
         """
         self._episode.restore([frame.step for frame in frames if frame.step is not None])
-        if not frames or not shows_same(self._episode.observation, frames[-1].observation):
+        if not frames:
+            raise ExecutorError("restore", "it was never begun: no screen is stored")
+        is_cut = frames[-1].step is not None  # the process ended between an action and its next screen
+        if not is_cut and not shows_same(self._episode.observation, frames[-1].observation):
             raise ExecutorError("restore", "the device shows another screen than the one that was stored last")
         with self._lock:
             text = "Opened again where it was left: the device was brought back by repeating the recorded actions."
             self._publish(
                 goal=self._episode.goal, frames=frames, planner_name=planner_name, message=Message(text)
             )
-            if frames[-1].step is not None:  # the process ended between an action and its next screen
-                self._append_frame()
-                self._publish()
+            if is_cut:
+                self._follow_up(frames[-1].step, None)
             self._store_state()
 
     def wait_idle(self, seconds: float) -> None:
@@ -329,7 +235,10 @@ class LiveEpisode:
                 return
             self._token += 1
             token = self._token
-            self._publish(is_auto=is_auto, is_pausing=False, state="running", activity=Activity.FORECASTING)
+            self._publish(
+                is_auto=is_auto, is_pausing=False, state="running", activity=Activity.FORECASTING,
+                activity_started=time.monotonic(),
+            )
             self._store_state()
         thread = threading.Thread(target=self._work, args=(work, token), name=f"episode-{self.view.id}", daemon=True)
         thread.start()
@@ -397,7 +306,7 @@ class LiveEpisode:
             made = self._made(result, head, plan, shown_messages(planner, request, frame.screen), seconds)
             reference = self._reference()
             self._put(replace(frame, forecasts=(*frame.forecasts, made), reference=reference))
-            self._publish(message=_forecast_message(result, len(head)))
+            self._publish(message=forecast_message(result, len(head)))
             return True
 
     def _made(
@@ -440,7 +349,7 @@ class LiveEpisode:
             plan = carry_on(Plan.of(made), len(self.view.frames)) if record.error is None else None
             self._finish_frame(plan)
             if self._token == token and not self._is_over():
-                self._publish(message=_step_message(record, has_plan=plan is not None))
+                self._publish(message=step_message(record, has_plan=plan is not None))
             return record.error is None
 
     # ---- state
@@ -457,6 +366,10 @@ class LiveEpisode:
             execute_seconds=self._episode.execute_seconds,
         )
         self._put(frame)
+        self._follow_up(record, plan)
+
+    def _follow_up(self, record: StepRecord, plan: Plan | None) -> None:
+        """The screen after a step, or the end."""
         is_terminal = record.action is not None and record.action.is_terminal and record.error is None
         if not is_terminal:
             self._append_frame(plan)
@@ -533,53 +446,3 @@ class LiveEpisode:
         with self._lock:
             if token is None or self._token == token:
                 self._publish(message=message)
-
-
-def _forecast_message(forecast: Forecast, kept: int) -> Message:
-    count = len(forecast.steps)
-    steps = f"{count} step{'' if count == 1 else 's'}"
-    if forecast.ok:
-        after = f", after the {kept} that you kept" if kept else ""
-        return Message(f"Forecast of {steps}{after}. Change what is wrong, then approve the first.")
-    return Message(
-        f"The planner's reply could not be read {'in full' if count else 'at all'}: {forecast.reason}.", Tone.ERROR
-    )
-
-
-def _step_message(record: StepRecord, *, has_plan: bool) -> Message:
-    if record.error:
-        return Message(f"Step {record.number} was not done: {record.error}. Forecast asks again.", Tone.ERROR)
-    note = "" if record.had_effect else f" The device says: {record.message}."
-    if has_plan:
-        return Message(f"Step {record.number} was carried out.{note} The rest of the plan that you changed goes on.")
-    return Message(f"Step {record.number} was carried out.{note} Forecast looks ahead from the new screen.")
-
-
-_ENDINGS = {
-    StopReason.FINISHED: "The planner says it is done.",
-    StopReason.IMPOSSIBLE: "The planner says it cannot be done.",
-    StopReason.MAX_STEPS: "The most steps allowed were taken.",
-    StopReason.PARSE_FAILURE: "Ended: the planner's reply holds no readable step.",
-    StopReason.NOT_GROUNDED: "Ended: the planner's steps fit nothing on the screen.",
-    StopReason.EXECUTOR_ERROR: "Ended: the planner or the device failed too often.",
-    StopReason.STOPPED: "Stopped.",
-    RECORDING_ENDED: "The recording ends here.",
-}
-_JUDGED = {
-    "success": "The goal is reached.",
-    "impossible": "Rightly so: this goal cannot be reached.",
-    "failure": "The goal is not reached.",
-    "unknown": "Nobody can judge whether the goal is reached.",
-}
-
-
-def ending(outcome: str, stop_reason: str) -> Message:
-    """How a finished episode ended, in words."""
-    tone = {"success": Tone.SUCCESS, "impossible": Tone.SUCCESS, "failure": Tone.ERROR}.get(outcome, Tone.INFO)
-    return Message(f"{_ENDINGS.get(stop_reason, 'Ended.')} {_JUDGED[outcome]}", tone)
-
-
-def sentence(error: WorkbenchError) -> str:
-    """An error's message as a sentence that starts with a capital and ends with a full stop."""
-    text = str(error).strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

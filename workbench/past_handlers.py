@@ -13,7 +13,7 @@ from executors.errors import WorkbenchError
 from workbench.episode_archive import PAGE_SIZE, render_archive
 from workbench.episode_compare import Comparison, compare_episodes, render_comparison
 from workbench.episode_store import OUTCOMES, EpisodeStore
-from workbench.live_episode import sentence
+from workbench.episode_view import sentence
 from workbench.people import People, Role
 from workbench.screen import render_empty
 

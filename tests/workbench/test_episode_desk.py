@@ -18,7 +18,8 @@ from training.forecast import Forecast, ForecastStep, parse_forecast
 from training.planner import ReplayPlanner
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_store import EpisodeSetup, EpisodeStore
-from workbench.live_episode import UNEXPECTED, Activity, EpisodeView, LiveEpisode, Tone
+from workbench.episode_view import UNEXPECTED, Activity, EpisodeView, Tone
+from workbench.live_episode import LiveEpisode
 
 TASK = EpisodeSetup(task="alarm_on", split="train", seed=0, planner="oracle")
 DESK_RECORDING = EpisodeSetup(executor="replay", task="desk.jsonl", planner="oracle")
@@ -467,6 +468,35 @@ def test_a_killed_server_loses_at_most_the_step_in_flight(bench: Bench) -> None:
     assert again.view.state == "waiting" and again.view.can_forecast
     assert bench.store.load(episode.view.id).state == "waiting"
     gate.set()
+
+
+def test_a_server_killed_between_an_action_and_its_screen_shows_the_screen(bench: Bench) -> None:
+    episode = bench.start()
+    done(episode, episode.forecast)
+    before = done(episode, episode.act)
+    with bench.store._store.writing() as db:
+        db["frames"].delete((before.id, 2))
+    bench.open()
+    again = bench.desk.live(before.id)
+    assert (len(again.view.frames), again.view.num_steps) == (2, 1)
+    assert again.view.frames[1].screen == before.frames[1].screen
+    assert done(again, again.run).outcome == "success"
+
+
+def test_a_server_killed_before_it_could_say_that_an_episode_is_over_says_so(bench: Bench) -> None:
+    episode = bench.start()
+    id = done(episode, episode.run).id
+    bench.store.save_state(id, state="running", outcome="unknown", stop_reason="")
+    bench.open()
+    view = bench.desk.view(id)
+    assert (view.state, view.outcome, view.stop_reason) == ("done", "success", "finished")
+    assert bench.store.load(id).outcome == "success"
+
+
+def test_an_episode_that_was_never_begun_can_be_opened(bench: Bench) -> None:
+    id = bench.store.create(TASK, goal="x")
+    view = bench.desk.view(id)
+    assert view.frames == () and "never begun" in view.read_only and bench.desk.live(id) is None
 
 
 def test_a_device_that_shows_another_screen_is_only_looked_at(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from training.planner import ReplayPlanner
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_handlers import BUTTONS, FIELDS, OUTPUTS, PANELS, REFERENCES, EpisodeHandlers
 from workbench.episode_page import Page, read_link
-from workbench.episode_store import EpisodeStore
+from workbench.episode_store import EpisodeSetup, EpisodeStore
 from workbench.people import People, Role
 from workbench.planner_shelf import PlannerShelf
 from workbench.settings import AppSettings
@@ -272,12 +272,21 @@ def test_a_page_that_the_server_forgot_is_found_by_its_address(tab: Tab, handler
     assert "Screen 2 of 3" in again.position
 
 
-@pytest.mark.parametrize("query", ["?episode=nothing", "?episode=../../etc&step=1", "?episode=%00", "?step=3", "?" * 9000])
+@pytest.mark.parametrize(
+    "query", ["?episode=nothing", "?episode=../../etc&step=1", "?episode=%00", "?step=3", "?" * 9000]
+)
 def test_a_link_to_nowhere_is_an_empty_page(handlers: EpisodeHandlers, query: str) -> None:
     tab = Tab(handlers)
     tab.take(handlers.load(tab.page, query))
     assert "No episode is open" in tab.screen
     assert ("not in this store" in tab.status) == bool(read_link(query)[0])
+
+
+def test_an_episode_without_a_screen_is_said(handlers: EpisodeHandlers) -> None:
+    id = handlers.desk.store.create(EpisodeSetup(task="alarm_on", split="train"), goal="x")
+    tab = Tab(handlers)
+    tab.take(handlers.load(tab.page, f"?episode={id}"))
+    assert "never begun" in tab.status and "No episode is open" in tab.screen
 
 
 def test_reset_is_a_new_episode(tab: Tab, handlers: EpisodeHandlers) -> None:
