@@ -78,11 +78,24 @@ class StepRecord:
         first = self.forecast.first if self.forecast else None
         return first.instruction if first else ""
 
+    def to_step(self) -> Step | None:
+        """The step as trajectories hold it; None when no action was sent to the device."""
+        if self.action is None:
+            return None
+        return Step(
+            observation=self.observation,
+            action=self.action,
+            instruction=self.instruction,
+            thought=self.forecast.thought if self.forecast else "",
+            target=self.grounding.target if self.grounding else None,
+            error=self.error,
+        )
+
     def to_json(self, image_path: str | None) -> dict[str, Any]:
         """The step as a JSON object, its screenshot named by `image_path`."""
         return {
             "number": self.number,
-            "observation": _observation_to_json(self.observation, image_path),
+            "observation": observation_to_json(self.observation, image_path),
             "forecast": None if self.forecast is None else self.forecast.to_json(),
             "grounding": None if self.grounding is None else _grounding_to_json(self.grounding),
             "action": None if self.action is None else self.action.to_json(),
@@ -100,7 +113,7 @@ class StepRecord:
         forecast, grounding, action = record.get("forecast"), record.get("grounding"), record.get("action")
         return cls(
             number=int(record["number"]),
-            observation=_observation_from_json(record["observation"], folder),
+            observation=observation_from_json(record["observation"], folder),
             forecast=None if forecast is None else Forecast.from_json(forecast),
             grounding=None if grounding is None else _grounding_from_json(grounding),
             action=None if action is None else Action.from_json(action),
@@ -135,18 +148,7 @@ class EpisodeRecord:
 
     def to_trajectory(self, id: str = "episode") -> Trajectory:
         """The executed steps as a trajectory, as imported and recorded ones are."""
-        steps = tuple(
-            Step(
-                observation=step.observation,
-                action=step.action,
-                instruction=step.instruction,
-                thought=step.forecast.thought if step.forecast else "",
-                target=step.grounding.target if step.grounding else None,
-                error=step.error,
-            )
-            for step in self.steps
-            if step.action is not None
-        )
+        steps = tuple(step for record in self.steps if (step := record.to_step()) is not None)
         outcome = {True: "success", False: "failure", None: ""}[self.success]
         return Trajectory(
             id=id,
@@ -180,12 +182,14 @@ def _grounding_from_json(record: Mapping[str, Any]) -> Grounding:
 
 
 # executors.trajectory writes observations as part of a step; these two borrow that form.
-def _observation_to_json(observation: Observation, image_path: str | None) -> dict[str, Any]:
+def observation_to_json(observation: Observation, image_path: str | None) -> dict[str, Any]:
+    """The observation as a JSON object, its screenshot named by `image_path`."""
     step = Step(observation=observation, action=Action(type="wait"), instruction="")
     return step_to_json(step, image_path)["observation"]
 
 
-def _observation_from_json(record: Any, folder: Path) -> Observation:
+def observation_from_json(record: Any, folder: Path) -> Observation:
+    """The observation of an `observation_to_json` record; image paths are resolved in `folder`."""
     return step_from_json({"observation": record, "action": {"type": "wait"}, "instruction": ""}, folder).observation
 
 
@@ -212,7 +216,7 @@ def save_episode(path: Path, episode: EpisodeRecord) -> None:
             "platform": episode.platform,
             "meta": dict(episode.meta),
             "steps": [step.to_json(_store_image(step.observation, images)) for step in episode.steps],
-            "final_observation": None if final is None else _observation_to_json(final, _store_image(final, images)),
+            "final_observation": None if final is None else observation_to_json(final, _store_image(final, images)),
         }
         temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         temporary.replace(path)
@@ -262,7 +266,7 @@ def load_episode(path: Path) -> EpisodeRecord:
             success=record.get("success"),
             num_errors=record.get("num_errors", 0),
             errors=tuple(record.get("errors", ())),
-            final_observation=None if final is None else _observation_from_json(final, path.parent),
+            final_observation=None if final is None else observation_from_json(final, path.parent),
             platform=record.get("platform", ""),
             meta=record.get("meta", {}),
         )

@@ -19,11 +19,11 @@ for the last of them. A greedy planner repeats an unreadable reply to the same q
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from executors.actions import Action, Space
+from executors.actions import Action, Space, validate
 from executors.errors import ExecutorError, InputError
 from executors.executor import Executor
 from executors.tool_agents import ElementTreeAgent, Grounding, ToolAgent
@@ -41,13 +41,14 @@ class Episode:
     """One goal on one device, from `start` to `stop_reason`.
 
     Read-only for callers: `observation` (what is seen now), `history`, `steps`, `forecast` (made and not yet acted
-    on), `stop_reason`, `num_errors`.
+    on), `stop_reason`, `num_errors`, `ground_seconds` and `execute_seconds` (of the last action; the device's part
+    includes the new observation).
     """
 
     def __init__(
         self,
         executor: Executor,
-        planner: Planner,
+        planner: Planner | None,
         *,
         tool_agent: ToolAgent | None = None,
         goal: str | None = None,
@@ -61,7 +62,7 @@ class Episode:
 
         Args:
             executor: the device; not closed by the episode.
-            planner: who forecasts.
+            planner: who forecasts; None when all forecasts are made elsewhere, see `take`.
             tool_agent: who grounds the first step; None takes the element tree's.
             goal: what is to be done; None takes the device's own goal. With another goal, success is unknown.
             max_steps: steps after which the episode stops, at least 1; failed steps count.
@@ -91,8 +92,10 @@ class Episode:
         self.success: bool | None = None
         self.num_errors = 0
         self.errors: list[str] = []
+        self.ground_seconds = self.execute_seconds = 0.0
         self._failures: list[StopReason] = []
         self._plan_seconds = 0.0
+        self._is_pinned = False
 
     @property
     def is_done(self) -> bool:
@@ -131,13 +134,23 @@ class Episode:
     def plan(self) -> Forecast | None:
         """Asks the planner and keeps its forecast for `act`; None when the planner failed, which is a recorded step."""
         self._check_running()
+        if self.planner is None:
+            raise InputError("this episode has no planner: give it a forecast with take()")
         started = time.perf_counter()
         return self.take(forecast_each(self.planner, [self.request()])[0], time.perf_counter() - started)
 
-    def take(self, result: Forecast | ExecutorError, seconds: float = 0.0) -> Forecast | None:
-        """Takes a forecast made elsewhere (in a batch, or edited by a person) as the one to act on."""
+    def take(
+        self, result: Forecast | ExecutorError, seconds: float = 0.0, *, is_pinned: bool = False
+    ) -> Forecast | None:
+        """Takes a forecast made elsewhere (in a batch, or edited by a person) as the one to act on.
+
+        Args:
+            result: the forecast, or why there is none.
+            seconds: how long it took to make.
+            is_pinned: a person set the first step's points: they are executed as they are, whatever its words say.
+        """
         self._check_running()
-        self._plan_seconds = seconds
+        self._plan_seconds, self._is_pinned = seconds, is_pinned
         if isinstance(result, ExecutorError):
             self._count(result)
             self._fail(StopReason.EXECUTOR_ERROR, error=str(result), boundary=result.boundary)
@@ -157,6 +170,7 @@ class Episode:
             raise InputError("there is no forecast to act on: call plan() first")
         self.forecast = None
         started = time.perf_counter()
+        self.ground_seconds = self.execute_seconds = 0.0
         first = forecast.first
         if first is None:
             return self._fail(StopReason.PARSE_FAILURE, forecast=forecast, error=forecast.reason or "no step")
@@ -164,9 +178,10 @@ class Episode:
             grounding = Grounding(action=None, reason=f"this device does not take {first.action.type}")
         else:
             try:
-                grounding = self.tool_agent.ground(self.observation, first.action, first.instruction)
+                grounding = self._agent_for(first.action).ground(self.observation, first.action, first.instruction)
             except ExecutorError as error:
                 return self._fail_part(error, forecast, None, None, started)
+        self.ground_seconds = time.perf_counter() - started
         if grounding.action is None:
             return self._fail(
                 StopReason.NOT_GROUNDED, forecast=forecast, grounding=grounding, error=grounding.reason, started=started
@@ -175,6 +190,8 @@ class Episode:
             result = self.executor.execute(grounding.action)
         except ExecutorError as error:
             return self._fail_part(error, forecast, grounding, grounding.action, started)
+        finally:
+            self.execute_seconds = time.perf_counter() - started - self.ground_seconds
         self._failures.clear()
         record = StepRecord(
             number=len(self.steps) + 1,
@@ -189,12 +206,53 @@ class Episode:
         )
         self._remember(record, "")
         self.observation = result.observation
-        if grounding.action.is_terminal:
-            is_finished = grounding.action.type == "finished"
-            self._stop(StopReason.FINISHED if is_finished else StopReason.IMPOSSIBLE)
-        elif len(self.steps) >= self.max_steps:
-            self._stop(StopReason.MAX_STEPS)
+        self._stop_if_over()
         return record
+
+    def _agent_for(self, action: Action) -> ToolAgent:
+        """The element tree's agent keeps points that are given, which others may not."""
+        is_kept = self._is_pinned and validate(action, need_targets=True) is None
+        return ElementTreeAgent() if is_kept else self.tool_agent
+
+    def restore(self, steps: Sequence[StepRecord]) -> None:
+        """Brings a fresh episode to where recorded steps led, by carrying out their actions anew.
+
+        Neither planner nor tool agent is asked. The screen is compared before every step; the caller compares the one
+        after the last.
+
+        Raises:
+            ExecutorError: at "restore", when the device shows another screen than was recorded; or what the device
+                raised.
+        """
+        if self.start() is None:
+            raise ExecutorError("restore", self.errors[-1])
+        for step in steps:
+            if not shows_same(self.observation, step.observation):
+                raise ExecutorError("restore", f"the device shows another screen than before step {step.number}")
+            self._repeat(step)
+        if steps:
+            self._stop_if_over()
+
+    def _repeat(self, step: StepRecord) -> None:
+        self._remember(step, NOT_DONE if step.error else "")
+        if step.boundary is not None:
+            self.num_errors += 1
+            self.errors.append(step.error or "")
+        if step.error is None:
+            self._failures.clear()
+        elif step.boundary is not None:
+            self._failures.append(StopReason.EXECUTOR_ERROR)
+        else:
+            is_read = step.forecast is not None and step.forecast.first is not None
+            self._failures.append(StopReason.NOT_GROUNDED if is_read else StopReason.PARSE_FAILURE)
+        if step.action is None:
+            return
+        try:
+            self.observation = self.executor.execute(step.action).observation
+        except ExecutorError:
+            if step.error is None:
+                raise
+            self.observation = self.executor.observe()
 
     def stop(self) -> None:
         """Stops the episode on a person's word; nothing happens when it is already over."""
@@ -235,7 +293,7 @@ class Episode:
         """The episode so far; an episode that is not over counts as stopped by a person."""
         return EpisodeRecord(
             goal=self.goal,
-            planner=self.planner.name,
+            planner=self.planner.name if self.planner is not None else "",
             mode="reactive" if self.reactive else "anticipatory",
             stop_reason=self.stop_reason or StopReason.STOPPED,
             steps=tuple(self.steps),
@@ -294,17 +352,31 @@ class Episode:
         )
         self._remember(record, NOT_DONE)
         self._failures.append(reason)
+        self._stop_if_over()
+        return record
+
+    def _stop_if_over(self) -> None:
+        """Stops after a terminal action, too many failures in a row, or the most steps."""
+        last = self.steps[-1]
+        if last.error is None and last.action is not None and last.action.is_terminal:
+            is_finished = last.action.type == "finished"
+            self._stop(StopReason.FINISHED if is_finished else StopReason.IMPOSSIBLE)
+        elif self._has_failed_enough():
+            self._stop(self._failures[-1])
+        elif len(self.steps) >= self.max_steps:
+            self._stop(StopReason.MAX_STEPS)
+
+    def _has_failed_enough(self) -> bool:
+        if not self._failures:
+            return False
+        reason = self._failures[-1]
         tries = self.parse_tries if reason is StopReason.PARSE_FAILURE else self.max_failures
         same = 0
         for past in reversed(self._failures):
             if past is not reason:
                 break
             same += 1
-        if same >= tries or len(self._failures) >= self.max_failures:
-            self._stop(reason)
-        elif len(self.steps) >= self.max_steps:
-            self._stop(StopReason.MAX_STEPS)
-        return record
+        return same >= tries or len(self._failures) >= self.max_failures
 
     def _remember(self, record: StepRecord, mark: str) -> None:
         self.steps.append(record)
@@ -326,6 +398,22 @@ class Episode:
             self.success = self.executor.is_success()
         except ExecutorError as error:
             self._count(error)
+
+
+def shows_same(seen: Observation, recorded: Observation) -> bool:
+    """Whether two observations show the same pixels, or, without screenshots, the same elements and text.
+
+    Raises:
+        MissingFileError, InputError: a screenshot's file is gone or no image.
+    """
+    if seen.image_size is None or recorded.image_size is None:
+        return _without_image(seen) == _without_image(recorded)
+    one, other = seen.load_image(), recorded.load_image()
+    return one.size == other.size and one.convert("RGB").tobytes() == other.convert("RGB").tobytes()
+
+
+def _without_image(seen: Observation) -> tuple[Any, ...]:
+    return seen.image_size, seen.text, [(e.role, e.text, e.value) for e in seen.elements]  # boxes are stored rounded
 
 
 def _call(callback: Callable[..., None] | None, *values: Any) -> None:

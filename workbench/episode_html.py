@@ -1,188 +1,261 @@
-"""The Episode tab's panels as HTML, made of a view; every text is escaped on the way."""
+"""The Episode tab's panels about the episode as HTML: goal, status, timeline, screen, plan and steps.
+
+Every text is escaped on the way. What the planner was asked and said is in `workbench.model_html`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from executors.errors import WorkbenchError
 from executors.geometry import ImageSize
 from executors.trajectory import Observation
-from workbench.episode_session import EpisodeView, Frame, HistoryEntry, Message, Tone
+from workbench.devices import setup_words
+from workbench.episode_marks import image_uri
+from workbench.episode_page import Shown
+from workbench.episode_store import StoredFrame
+from workbench.episode_view import Activity, EpisodeView, Message, Tone
 from workbench.planner_shelf import PlannerStatus, Readiness
-from workbench.screen import Mark, call_text, render_empty, render_screen, render_steps, safe_text
+from workbench.screen import render_empty, render_screen, render_steps
+from workbench.screen_marks import Outcome, call_text
+from workbench.screen_text import safe_text
 
 TRAIN_COMMAND = "tracer1 train pipeline --preset smoke --out runs/first\npython app.py --planner runs/first/planner"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpisodePanels:
-    """The HTML of each panel."""
-
-    goal: str
-    status: str
-    screen: str
-    forecast: str
-    thought: str
-    history: str
-    position: str
+OUTCOME_SIGNS = {
+    Outcome.HIT: ("✓", "as forecast before"),
+    Outcome.MISS: ("✕", "not as forecast before"),
+    Outcome.FAILED: ("!", "not carried out"),
+    Outcome.UNKNOWN: ("•", "not forecast before"),
+}
 
 
-def render_panels(view: EpisodeView, planner: PlannerStatus) -> EpisodePanels:
-    """All panels of a view."""
-    return EpisodePanels(
-        goal=render_goal(view),
-        status=render_status(view, planner),
-        screen=render_screen_panel(view),
-        forecast=_card("Forecast", _forecast_body(view, planner)),
-        thought=_card("Thought", _thought_body(view)),
-        history=_card("Recorded steps" if view.is_recorded else "Executed steps", _history_body(view)),
-        position=_position(view),
-    )
+def card(title: str, body: str, *, classes: str = "") -> str:
+    """A panel with a heading."""
+    return f'<section class="tw-card {classes}" aria-label="{title}"><h2>{title}</h2>{body}</section>'
 
 
-def _card(title: str, body: str) -> str:
-    return f'<section class="tw-card" aria-label="{title}"><h2>{title}</h2>{body}</section>'
-
-
-def _hint(text: str) -> str:
+def hint(text: str) -> str:
+    """What a panel will show, or what to do about it."""
     return f'<div class="tw-empty"><p>{safe_text(text)}</p></div>'
 
 
-def render_goal(view: EpisodeView) -> str:
-    """The goal and where it comes from."""
-    if not view.goal:
-        return ""
+def plural(count: int, noun: str) -> str:
+    """The count and the noun: "1 step", "2 steps"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def render_goal(seen: Shown | None) -> str:
+    """The goal, what it is about, and the link to this very screen."""
+    if seen is None:
+        return (
+            '<div class="tw-goal"><p>Start an episode</p>'
+            '<p class="tw-sub">Choose what to act on and press Start, or open a past episode.</p></div>'
+        )
+    view = seen.view
+    setup = view.setup
+    asked = [f"{name} {value}" for name, value in (("T", setup.horizon), ("K", setup.history_length))
+             if value is not None]
+    most = f"at most {plural(setup.max_steps, 'step')}"
+    words = " · ".join((setup_words(setup, view.platform), *asked, most))
+    link = f"?episode={view.id}&amp;step={seen.number}"
     return (
-        f'<div class="tw-goal{" tw-long" if len(view.goal) > 110 else ""}">'
-        f'<p><span class="tw-sr">Goal: </span><bdi>{safe_text(view.goal)}</bdi></p>'
-        f'<p class="tw-sub">{safe_text(view.subtitle)}</p></div>'
+        f'<div class="tw-goal{" tw-long" if len(view.goal) > 110 else ""}" data-episode="{view.id}" '
+        f'data-step="{seen.number}"><p><span class="tw-sr">Goal: </span><bdi>{safe_text(view.goal, 1000)}</bdi></p>'
+        f'<p class="tw-sub">{safe_text(words)} · <a href="{link}" title="Opens this screen in any browser">'
+        f"link to this screen</a></p></div>"
     )
 
 
-def render_status(view: EpisodeView, planner: PlannerStatus) -> str:
-    """The status line: one sentence, and how many steps were done."""
-    message = view.message
-    if planner.readiness in (Readiness.MISSING, Readiness.FAILED) and message.tone is Tone.INFO and view.frame:
-        message = Message("You can look at the screens, but there is no planner to forecast with.")
-    busy = " tw-busy" if view.is_busy else ""
-    count = ""
-    if view.num_frames:
-        done = len(view.history)
-        count = f'<span class="tw-count">{done} {"recorded" if view.is_recorded else "executed"} step{_s(done)}</span>'
+def render_status(seen: Shown | None, notice: Message | None, planner: PlannerStatus) -> str:
+    """The status line: one sentence, what is under way, and how many steps were done."""
+    if seen is None:
+        message, busy, count = notice or Message("No episode is open."), "", ""
+    else:
+        view = seen.view
+        message = notice or view.message
+        if planner.readiness in (Readiness.MISSING, Readiness.FAILED) and message.tone is Tone.INFO and view.is_open:
+            message = Message(f"{message.text} There is no planner to ask; you can still add steps by hand.")
+        busy = " tw-busy" if view.is_busy else ""
+        count = f'<span class="tw-count">{plural(view.num_steps, "step")} taken</span>'
+        if view.waited_seconds > 1:
+            count = f'<span class="tw-count" aria-hidden="true">{view.waited_seconds} s</span>{count}'
+        if view.storage_fault:
+            count += f'<span class="tw-fault">Not stored: {safe_text(view.storage_fault)}</span>'
     role = "alert" if message.tone is Tone.ERROR else "status"
     return (
-        f'<div class="tw-card tw-status tw-{message.tone}{busy}" role="{role}" data-busy="{str(view.is_busy).lower()}">'
+        f'<div class="tw-card tw-status tw-{message.tone}{busy}" role="{role}" data-busy="{str(bool(busy)).lower()}">'
         f'<span class="tw-sentence">{safe_text(message.text)}</span>{count}</div>'
     )
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
+def render_timeline(seen: Shown | None) -> str:
+    """One button for each screen, with the verdict on the step taken there as a sign, a colour and words."""
+    if seen is None:
+        return ""
+    ticks = "".join(
+        _tick(seen.view, frame, outcome, is_shown=frame.number == seen.number)
+        for frame, outcome in zip(seen.view.frames, seen.outcomes, strict=True)
+    )
+    ticks = f'<ol class="tw-timeline-list">{ticks}</ol>'
+    return f'<nav class="tw-timeline" aria-label="Screens of this episode">{ticks}</nav>'
 
 
-def render_screen_panel(view: EpisodeView) -> str:
-    """The screenshot with its marks, or what is missing."""
-    frame = view.frame
-    if frame is None:
-        body = render_empty("No screen yet", ["Choose a task of the simulator, or a recorded trajectory, on the left."])
+def _tick(view: EpisodeView, frame: StoredFrame, outcome: Outcome, *, is_shown: bool) -> str:
+    if frame.step is None:
+        name, sign, words = ("live", "●", "now") if view.is_open else ("end", "■", "the end")
+    else:
+        sign, words = OUTCOME_SIGNS[outcome]
+        name = outcome.value or "unknown"
+        words = f"{frame.step.instruction or 'no step'}: {words}"
+    if frame.forecasts and frame.forecasts[-1].author == "person":
+        words += ", changed by a person"
+        name += " tw-by-person"
+    current = ' aria-current="step"' if is_shown else ""
+    label = safe_text(f"Screen {frame.number}, {words}", 200)
+    return (
+        f'<li><button type="button" class="tw-tick tw-tick-{name}" data-go="{frame.number}" title="{label}" '
+        f'aria-label="{label}"{current}><span>{frame.number}</span><span aria-hidden="true">{sign}</span></button></li>'
+    )
+
+
+def render_position(seen: Shown | None) -> str:
+    """Which screen is shown, and of how many."""
+    if seen is None:
+        return '<p class="tw-position">No screen</p>'
+    back = " (looking back)" if not seen.is_live and seen.view.is_open else ""
+    return f'<p class="tw-position">Screen {seen.number} of {len(seen.view.frames)}{back}</p>'
+
+
+def render_screen_panel(seen: Shown | None, *, selected: str, shows_after: bool) -> str:
+    """The screenshot with its marks, beside the one after it where that is asked for; or what is missing."""
+    if seen is None:
+        body = render_empty(
+            "No episode is open",
+            ["1. Choose a task or a recording on the left.", "2. Press Start: the first screen appears here.",
+             "3. Forecast shows what the planner would do; nothing is done before you approve it."],
+        )
         return f'<div class="tw-card tw-screen-empty">{body}</div>'
     try:
-        uri, size = frame.uri(), frame.observation.load_image().size
+        uri, size = screen_uri(seen.frame)
     except WorkbenchError as error:
-        body = render_empty("This screenshot cannot be shown", [str(error)])
+        text = [seen.frame.observation.text] if seen.frame.observation.text else []
+        body = render_empty("This screenshot cannot be shown", [str(error), *text])
         return f'<div class="tw-card tw-screen-empty">{body}</div>'
-    return render_screen(uri, ImageSize(*size), shown_marks(view, frame), alt=_alt(frame.observation), note=_note(view))
+    note = "Recorded screen: it does not answer to what is done" if seen.view.setup.executor == "replay" else ""
+    alt = _alt(seen.frame.observation)
+    screen = render_screen(uri, size, seen.marks, alt=alt, note=note, selected=selected)
+    if not shows_after:
+        return screen
+    return f'<div class="tw-before-after"><div>{screen}</div>{_after(seen)}</div>'
+
+
+def _after(seen: Shown) -> str:
+    if seen.is_live:
+        return f'<figure class="tw-after">{hint("There is no screen after this one yet.")}</figure>'
+    frame = seen.view.frames[seen.number]
+    try:
+        uri, size = screen_uri(frame)
+    except WorkbenchError as error:
+        return f'<figure class="tw-after">{hint(str(error))}</figure>'
+    same = " The screen did not change." if frame.screen and frame.screen == seen.frame.screen else ""
+    return (
+        f'<figure class="tw-after"><figcaption>After: screen {frame.number}.{same}</figcaption>'
+        f'<img src="{uri}" alt="{_alt(frame.observation)}" width="{size.width_px}" height="{size.height_px}"></figure>'
+    )
 
 
 def _alt(observation: Observation) -> str:
-    return f"Screenshot: {observation.summary}" if observation.summary else "Screenshot without a title"
+    return safe_text(f"Screenshot: {observation.summary}" if observation.summary else "Screenshot without a title")
 
 
-def _note(view: EpisodeView) -> str:
-    if view.is_recorded:
-        return "Recorded screen: a forecast made here is not carried out"
-    return ""
+def screen_uri(frame: StoredFrame) -> tuple[str, ImageSize]:
+    """The frame's screenshot as a data URI, and its size.
 
-
-def _position(view: EpisodeView) -> str:
-    if view.num_frames == 0:
-        return ""
-    past = view.frame_number < view.num_frames and not view.is_recorded
-    words = f"Screen {view.frame_number} of {view.num_frames}{' (looking back)' if past else ''}"
-    return f'<p class="tw-position">{words}</p>'
-
-
-def shown_marks(view: EpisodeView, frame: Frame) -> list[Mark]:
-    """The marks over the screen: what was done on it, and what is forecast.
-
-    On a screen of the simulator that was already acted on, the step taken is the forecast's first, so only that one
-    is drawn; a recording's step and the forecast on it are different things, and both are.
+    Raises:
+        MissingFileError, InputError: there is none, or it is gone or damaged.
     """
-    if frame.taken is None:
-        return list(frame.marks)
-    if view.is_recorded:
-        return [*frame.marks, frame.taken]
-    return [frame.taken]
+    seen = frame.observation
+    if seen.image_path is None or seen.image_size is None:
+        return image_uri(seen)
+    return _file_uri(seen.image_path), seen.image_size
 
 
-def _forecast_body(view: EpisodeView, planner: PlannerStatus) -> str:
-    frame = view.frame
-    if frame is not None and frame.forecast is not None:
-        fault = ""
-        if not frame.forecast.ok:
-            fault = f'<p class="tw-fault-line">Not readable: {safe_text(frame.forecast.reason)}</p>'
-        rows = render_steps(frame.marks) if frame.marks else ""
-        return f'{fault}<div class="tw-scroll" tabindex="-1">{rows}</div>'
+@lru_cache(maxsize=48)
+def _file_uri(path: Path) -> str:
+    uri, _ = image_uri(Observation(image_path=path))
+    return uri
+
+
+def render_plan(seen: Shown | None, planner: PlannerStatus, *, selected: str) -> str:
+    """The steps to come on this screen, whose they are, and what a person changed in them."""
+    if seen is None:
+        return card("Plan", hint("The steps that the planner foresees will be listed here."))
+    made = seen.frame.forecasts[-1] if seen.frame.forecasts else None
+    if made is None:
+        return card("Plan", _no_plan(seen, planner))
+    marks = seen.plan_marks
+    fault = ""
+    if not made.forecast.ok:
+        fault = f'<p class="tw-fault-line">Not readable: {safe_text(made.forecast.reason)}</p>'
+    changes = ""
+    if made.author == "person":
+        rows = "".join(f"<li><bdi>{safe_text(change, 300)}</bdi></li>" for change in made.changes)
+        changes = f'<div class="tw-changes"><h3>Changed by a person</h3><ul>{rows}</ul></div>'
+    rows = render_steps(marks, selected=selected) if marks else hint("No step is left in this plan.")
+    count = len(seen.frame.forecasts)
+    several = f'<p class="tw-sub">{count} plans were made on this screen; this is the last.</p>' if count > 1 else ""
+    return card("Plan", f'{fault}<div class="tw-scroll" tabindex="-1">{rows}</div>{changes}{several}')
+
+
+def _no_plan(seen: Shown, planner: PlannerStatus) -> str:
+    if not seen.is_live or not seen.view.is_open:
+        return hint("No forecast was made on this screen.")
     if planner.readiness is Readiness.MISSING:
-        return render_empty(
-            "No planner yet",
-            [planner.sentence, "Name another checkpoint folder on the left, or train one; a small one takes minutes:"],
-            code=TRAIN_COMMAND,
-        )
+        lines = [planner.sentence, "Choose another planner on the left, or train one; a small one takes minutes:"]
+        return render_empty("No planner yet", lines, code=TRAIN_COMMAND)
     if planner.readiness is Readiness.FAILED:
         return render_empty("The planner cannot be used", [planner.sentence])
-    if frame is None:
-        return _hint("The steps that the planner foresees will be listed here.")
-    if view.is_recorded or view.can_forecast:
-        return _hint("Forecast asks the planner for its next steps on this screen.")
-    return _hint("No forecast was made on this screen.")
+    if seen.view.activity is Activity.FORECASTING:
+        return hint("The planner is looking ahead …")
+    return hint("Forecast asks the planner for its next steps on this screen. Or add a step by hand below.")
 
 
-def _thought_body(view: EpisodeView) -> str:
-    forecast = view.frame.forecast if view.frame is not None else None
-    if forecast is None:
-        return _hint("What the planner thinks before it forecasts.")
-    thought = f'<p class="tw-thought">{safe_text(forecast.thought, 6000)}</p>' if forecast.thought else _hint(
-        "This reply holds no thought.")
-    raw = ""
-    if forecast.raw:
-        reply = safe_text(forecast.raw, 12000)
-        raw = f'<details class="tw-raw"><summary>Whole reply</summary><pre>{reply}</pre></details>'
-    return thought + raw
+def render_history(seen: Shown | None) -> str:
+    """The steps taken, each with its verdict; a row leads to its screen."""
+    if seen is None:
+        return card("Steps taken", hint("Each step that is carried out is listed here."))
+    taken = [(frame, outcome) for frame, outcome in zip(seen.view.frames, seen.outcomes, strict=True) if frame.step]
+    if not taken:
+        return card("Steps taken", hint("Nothing was done yet."))
+    rows = "".join(_history_row(frame, outcome, seen.number) for frame, outcome in taken)
+    return card("Steps taken", f'<div class="tw-scroll" tabindex="-1"><ol class="tw-rows">{rows}</ol></div>',
+                classes="tw-history")
 
 
-def _history_body(view: EpisodeView) -> str:
-    if not view.history:
-        return _hint("Nothing was done yet." if view.num_frames else "Each step that is carried out is listed here.")
-    rows = "".join(_history_row(entry, view.frame_number) for entry in view.history)
-    return f'<div class="tw-history"><div class="tw-scroll" tabindex="-1"><ol class="tw-rows">{rows}</ol></div></div>'
-
-
-def _history_row(entry: HistoryEntry, shown: int) -> str:
-    mark = entry.mark
-    note = f'<span class="tw-fault">{safe_text(entry.fault, 200)}</span>' if entry.fault else ""
-    current, aria = (" tw-current", ' aria-current="step"') if entry.frame_number == shown else ("", "")
+def _history_row(frame: StoredFrame, outcome: Outcome, shown: int) -> str:
+    step = frame.step
+    sign, words = OUTCOME_SIGNS[outcome]
+    fault = step.error or ("" if step.had_effect or step.action is None or step.action.is_terminal else step.message)
+    note = f'<span class="tw-fault">{safe_text(fault, 200)}</span>' if fault else ""
+    call = call_text(step.action) if step.action is not None else "nothing was carried out"
+    current, aria = (" tw-current", ' aria-current="step"') if frame.number == shown else ("", "")
+    person = '<span class="tw-person">changed by a person</span>' if frame.forecasts and (
+        frame.forecasts[-1].author == "person") else ""
     return (
-        f'<li class="tw-row {mark.classes}{current}"{aria} data-mark="{mark.key}" data-frame="{entry.frame_number}" '
-        f'tabindex="0" title="Show this screen"><span class="tw-number" aria-hidden="true">{mark.number}</span>'
-        f'<div class="tw-row-body"><span class="tw-sr">step {mark.number}, {mark.kind}:</span>'
-        f'<p class="tw-instruction"><bdi>{safe_text(mark.instruction)}</bdi></p>'
-        f'<p class="tw-meta"><code>{safe_text(call_text(mark.action), 80)}</code>{note}</p></div></li>'
+        f'<li class="tw-row tw-executed{current}"{aria} data-mark="executed-{frame.number}" data-go="{frame.number}" '
+        f'tabindex="0" title="Show this screen"><span class="tw-number" aria-hidden="true">{frame.number}</span>'
+        f'<div class="tw-row-body"><span class="tw-sr">step {frame.number}:</span>'
+        f'<p class="tw-instruction"><bdi>{safe_text(step.instruction or "no step could be read")}</bdi></p>'
+        f'<p class="tw-meta"><code>{safe_text(call, 80)}</code>'
+        f'<span class="tw-verdict tw-verdict-{outcome.value or "unknown"}">{sign} {words}</span>{person}{note}</p>'
+        f"</div></li>"
     )
 
 
 def render_planner(status: PlannerStatus) -> str:
-    """The line under the planner's field."""
+    """The line under the planner's choice."""
     busy = " tw-busy" if status.readiness is Readiness.LOADING else ""
     tone = {Readiness.READY: "success", Readiness.FAILED: "error"}.get(status.readiness, "info")
     return (

@@ -6,154 +6,88 @@ tray, in order, with the reason. All text that comes from models, screens or fil
 
 Marks are told apart by number, by shape (the action's `Shape`) and by size and dash, not by colour alone; lines have
 a light core in a dark casing, so they can be seen on any screen.
+
+What is made here can be read without a script. `screen_script()` makes it live: it keeps marks equally large at every
+zoom, places the labels, switches layers, links marks with rows, and lets a person move the marks that may be moved.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
 
-from PIL.Image import Image
+from executors.actions import Shape
+from executors.geometry import ImageSize
+from workbench.screen_marks import (
+    PLACE_WORDS,
+    Kind,
+    Layer,
+    Mark,
+    Outcome,
+    Place,
+    call_text,
+    chip_text,
+    first_place,
+    may_have_place,
+    speech_start,
+    spoken,
+    takes_place,
+)
+from workbench.screen_text import png_data_uri, safe_text
+from workbench.screen_tools import num_forecast, render_tools
+from workbench.shapes import STROKES, arrow_head, draw_icon, draw_shape, shape_path, shape_radius
+from workbench.theme import read_script
 
-from executors.actions import Action, ArgKind, Shape, format_call
-from executors.geometry import ImageSize, PointNorm
-from workbench.shapes import Badge, draw_shape, place_badges, unit_px
+__all__ = [
+    "PLACE_WORDS", "Kind", "Layer", "Mark", "Outcome", "Place", "call_text", "first_place", "png_data_uri",
+    "render_empty", "render_screen", "render_steps", "safe_text", "screen_script", "spoken", "takes_place",
+]  # fmt: skip
 
-MAX_TEXT = 600
-"""Longest text of one row in characters; a model's runaway line must not fill the page."""
+USUAL_WIDTH_CSS_PX = 760
+USUAL_HEIGHT_CSS_PX = 600
+LABEL_HEIGHT_CSS_PX = 24
+GRIP_CSS_PX = 14
+"""Radius of the invisible disc that takes clicks, so that every target is at least 24 CSS px wide."""
 
+REACH_SCALES = (1.0, 0.86, 0.78, 0.7)
+REFERENCE_SCALE = 1.4
+"""A reference step may have the forecast's own point, so it is drawn around it."""
 
-class Kind(StrEnum):
-    """Whose action a mark shows."""
+_TRAY_ORDER = (Layer.PAST, Layer.NOW, Layer.FORECAST, Layer.REFERENCE, Layer.EARLIER)
 
-    FORECAST = "forecast"
-    EXECUTED = "executed"
-    RECORDED = "recorded"
-
-
-class Place(StrEnum):
-    """Where a step belongs relative to the screen that is shown."""
-
-    HERE = "here"
-    VISIBLE = "visible"
-    LATER = "later"
-    NOWHERE = "nowhere"
-    NOT_FOUND = "not-found"
+_SCRIPTS = ("screen_labels.js", "screen_view.js", "screen_link.js", "screen_edit.js")
 
 
-PLACE_WORDS = {
-    Place.HERE: "on this screen",
-    Place.VISIBLE: "its target is on this screen",
-    Place.LATER: "on a later screen",
-    Place.NOWHERE: "needs no place",
-    Place.NOT_FOUND: "target not found on this screen",
-}
+def screen_script() -> str:
+    """The component's script: the body of a function of `element` and `trigger`.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """One step as it is shown: its number, whose it is, its action, its words, and where it belongs.
-
-    The action's points are those of the screen shown; a mark without points is never drawn on it.
+    It is what `gr.HTML(js_on_load=...)` takes. A page without Gradio calls it once for each element that holds a
+    screen: `((element, trigger) => {...})(element, () => {})`. Rows are linked within the nearest `.tw-link` or
+    `.tw-tab` around the element, which must hold one screen only.
     """
-
-    number: int
-    kind: Kind
-    action: Action
-    instruction: str
-    place: Place
-    reason: str = ""
-
-    @property
-    def where(self) -> str:
-        """Where the step belongs, in words; why its target was not found, where that is known."""
-        return self.reason if self.place is Place.NOT_FOUND and self.reason else PLACE_WORDS[self.place]
-
-    @property
-    def key(self) -> str:
-        """Links the mark with its row in a list."""
-        return f"{self.kind}-{self.number}"
-
-    @property
-    def classes(self) -> str:
-        """Classes that tell its kind and place, and whether it is the step for now."""
-        now = " tw-now" if self.number == 1 or self.kind is not Kind.FORECAST else ""
-        return f"tw-{self.kind} tw-{self.place}{now}"
-
-    @property
-    def anchor(self) -> PointNorm | None:
-        """Where the mark is drawn; None sends it to the tray."""
-        if self.place not in (Place.HERE, Place.VISIBLE):
-            return None
-        points = (self.action.point, self.action.start_point)
-        anchor = next((p for p in points if p is not None and p.is_on_image), None)
-        if self.action.spec.shape is Shape.ARROW and self.action.end_point is None:
-            return None
-        return anchor
+    return "\n".join(read_script(name) for name in _SCRIPTS)
 
 
-def takes_place(action: Action) -> bool:
-    """Whether the action needs a point on the screen."""
-    return any(arg.kind is ArgKind.POINT and arg.required for arg in action.spec.args)
+def unit_px(size: ImageSize) -> float:
+    """Image pixels in one CSS pixel at the usual display size; the script replaces it by the true one.
 
-
-def first_place(action: Action) -> Place:
-    """Where a grounded action of the present screen belongs: here, nowhere, or not found."""
-    has_point = action.point is not None or action.start_point is not None
-    if has_point:
-        return Place.HERE
-    return Place.NOT_FOUND if takes_place(action) else Place.NOWHERE
-
-
-def png_data_uri(image: Image) -> str:
-    """The image as a lossless PNG data URI."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=3)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def safe_text(text: object, limit: int = MAX_TEXT) -> str:
-    """Text ready for HTML: escaped, cut at `limit`, without control or direction-changing characters.
-
-    >>> safe_text('<img src=x onerror=alert(1)>')
-    '&lt;img src=x onerror=alert(1)&gt;'
+    >>> unit_px(ImageSize(1520, 800))
+    2.0
     """
-    raw = str(text)
-    if len(raw) > limit:
-        raw = raw[: limit - 1] + "…"
-    # Cc: controls, Cf: bidi overrides and other invisible formatting, Cs: lone surrogates, which JSON cannot carry
-    kept = (c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in raw)
-    return html.escape("".join(kept), quote=True)
+    return max(size.width_px / USUAL_WIDTH_CSS_PX, size.height_px / USUAL_HEIGHT_CSS_PX)
 
 
-def call_text(action: Action) -> str:
-    """The action as a call without coordinates; only its name when nothing else is said.
-
-    >>> call_text(Action(type="click", point=PointNorm(0.5, 0.5))), call_text(Action(type="type", content="milk"))
-    ('click', "type(content='milk')")
-    """
-    return format_call(replace(action, point=None, start_point=None, end_point=None)).removesuffix("()")
-
-
-def spoken(mark: Mark, total: int) -> str:
-    """The mark as a screen reader says it, not escaped.
-
-    >>> action = Action(type="click", point=PointNorm(0.42, 0.18))
-    >>> spoken(Mark(number=1, kind=Kind.FORECAST, action=action, instruction="tap Save", place=Place.HERE), 3)
-    'step 1 of 3, forecast, click at 42 %, 18 %, on this screen: tap Save'
-    """
-    where = mark.anchor
-    at = "" if where is None else f" at {where.x * 100:.0f} %, {where.y * 100:.0f} %"
-    return f"step {mark.number} of {total}, {mark.kind}, {mark.action.type}{at}, {mark.where}: {mark.instruction}"
-
-
-def render_screen(image_uri: str, size: ImageSize, marks: Sequence[Mark], *, alt: str, note: str = "") -> str:
-    """The screenshot with its marks and the tray, as HTML.
+def render_screen(
+    image_uri: str,
+    size: ImageSize,
+    marks: Sequence[Mark],
+    *,
+    alt: str,
+    note: str = "",
+    selected: str = "",
+    has_tools: bool = True,
+) -> str:
+    """The screenshot with its marks, the tray, and the controls of what is drawn, as HTML.
 
     Args:
         image_uri: where the browser finds the image: a data URI or a path of this server.
@@ -161,66 +95,148 @@ def render_screen(image_uri: str, size: ImageSize, marks: Sequence[Mark], *, alt
         marks: in order; the drawn ones lie over the image, the others in the tray.
         alt: what the screenshot shows, in words.
         note: a line over the image, such as "recorded screen".
+        selected: key of the mark to select; "" leaves the choice to the person.
+        has_tools: whether the controls (layers, horizon, text only) are shown.
     """
     drawn = [m for m in marks if m.anchor is not None]
-    tray = [m for m in marks if m.anchor is None]
-    form = "tall" if size.height_px > size.width_px else "wide"
+    tray = sorted((m for m in marks if m.anchor is None), key=lambda m: _TRAY_ORDER.index(m.layer))
+    total = num_forecast(marks)
     label = f"{len(drawn)} marked steps" if len(drawn) != 1 else "1 marked step"
     badge = f'<p class="tw-note">{safe_text(note)}</p>' if note else ""
+    tools = render_tools(marks) if has_tools else ""
     return (
-        f'<div class="tw-screen tw-{form}" style="--w:{size.width_px};--h:{size.height_px}">'
-        f'<div class="tw-frame"><img src="{html.escape(image_uri, quote=True)}" alt="{safe_text(alt)}" '
+        f'<div class="tw-screen tw-{_form(size)}" style="--w:{size.width_px};--h:{size.height_px}" '
+        f'data-selected="{safe_text(selected)}">{tools}{badge}'
+        f'<div class="tw-stage"><div class="tw-view"><div class="tw-frame">'
+        f'<img src="{html.escape(image_uri, quote=True)}" alt="{safe_text(alt)}" decoding="sync" '
         f'width="{size.width_px}" height="{size.height_px}" draggable="false">'
-        f'<svg class="tw-overlay" viewBox="0 0 {size.width_px} {size.height_px}" role="img" aria-label="{label}">'
-        f"{_draw_marks(drawn, size, len(marks))}</svg></div>{badge}{_render_tray(tray)}</div>"
+        f'<svg class="tw-overlay" viewBox="0 0 {size.width_px} {size.height_px}" preserveAspectRatio="none" '
+        f'role="group" aria-label="{label}">{_draw_marks(drawn, size, total)}</svg></div></div>'
+        f"{_render_tray(tray)}</div>{_CAPTION}"
+        f'<div class="tw-words"><p class="tw-alt">{safe_text(alt)}</p>{render_steps(marks, selected=selected)}</div>'
+        f"</div>"
     )
+
+
+def _form(size: ImageSize) -> str:
+    """The layout: an upright screen has its tray beside it; very long or flat ones are scrolled."""
+    ratio = size.height_px / size.width_px
+    return "long" if ratio > 2.6 else "tall" if ratio > 1 else "flat" if ratio < 0.2 else "wide"
 
 
 def _draw_marks(drawn: Sequence[Mark], size: ImageSize, total: int) -> str:
+    layers = list(Layer)
+    # what lies on top is drawn last: the layer's order, and in a layer the first step over the later ones
+    ordered = sorted(drawn, key=lambda m: (layers.index(m.layer), -m.reach, -m.number))
+    return "".join(_draw_mark(m, size, total) for m in ordered)
+
+
+def _draw_mark(mark: Mark, size: ImageSize, total: int) -> str:
+    points = {part: (p.x * size.width_px, p.y * size.height_px) for part, p in mark.points.items()}
     unit = unit_px(size)
-    anchors = [_px(m.anchor, size) for m in drawn]
-    badges = place_badges(anchors, size, unit)
-    # the first step is drawn last, so that it lies on top
-    parts = [_draw_mark(m, badge, size, unit, total) for m, badge in zip(drawn, badges, strict=True)]
-    return "".join(reversed(parts))
-
-
-def _draw_mark(mark: Mark, badge: Badge, size: ImageSize, unit: float, total: int) -> str:
-    action = mark.action
-    start = _px(mark.anchor, size)
-    end = _px(action.end_point, size) if action.end_point is not None else None
-    # a recorded step may have the forecast's own point, so it is drawn around it; a step for later is smaller
-    scale = 1.35 if mark.kind is Kind.RECORDED else 1.0 if mark.place is Place.HERE else 0.75
-    shape = draw_shape(action.spec.shape, start, end, direction=action.direction or "down", unit=unit * scale)
+    scale = REFERENCE_SCALE if mark.kind is Kind.RECORDED else REACH_SCALES[mark.reach]
+    shape = mark.action.spec.shape
+    if shape is Shape.ARROW:
+        drawing = _draw_arrow(points, unit, scale)
+    else:
+        inside = draw_shape(shape, direction=mark.action.direction or "down", scale=scale)
+        drawing = _pin("point", points["point"], unit, inside)
+    grips = "".join(
+        _pin(part, at, unit, f'<circle class="tw-grip" r="{GRIP_CSS_PX}"/>') for part, at in points.items()
+    )
     return (
-        f'<g class="tw-mark {mark.classes}" data-mark="{mark.key}"><title>{safe_text(spoken(mark, total), 240)}</title>'
-        f"{shape}{badge.svg(str(mark.number), unit)}</g>"
+        f'<g class="tw-mark {mark.classes}" {_data(mark)} data-radius="{shape_radius(shape, scale=scale):.2f}" '
+        f'tabindex="-1" role="img">'
+        f"<title>{safe_text(spoken(mark, total), 240)}</title>"
+        f'<path class="tw-leader tw-casing" d="M0 0"/><path class="tw-leader tw-core" d="M0 0"/>'
+        f"{drawing}{grips}{_draw_label(mark, next(iter(points.values())), unit)}</g>"
     )
 
 
-def _px(point: PointNorm, size: ImageSize) -> tuple[float, float]:
-    return point.x * size.width_px, point.y * size.height_px
+def _data(mark: Mark) -> str:
+    """The attributes by which the script knows a mark, a chip or a row."""
+    data = {"mark": mark.key, "layer": mark.layer, "number": mark.number}
+    if mark.is_editable and (mark.points or may_have_place(mark.action)):
+        data["editable"] = "yes"
+    return " ".join(f'data-{name}="{value}"' for name, value in data.items())
+
+
+def _pin(part: str, at: tuple[float, float], unit: float, inside: str, *, degrees: float = 0) -> str:
+    """A drawing in CSS pixels around a point of the image."""
+    x, y = at
+    turn = f" rotate({degrees:.2f})" if degrees else ""
+    return (
+        f'<g class="tw-pin" data-part="{part}" data-x="{x:.3f}" data-y="{y:.3f}" '
+        f'transform="translate({x:.3f} {y:.3f}) scale({unit:.4f}){turn}">{inside}</g>'
+    )
+
+
+def _draw_arrow(points: dict[str, tuple[float, float]], unit: float, scale: float) -> str:
+    """A drag stroke by stroke, so that ring, shaft and head are one figure; the script turns the head."""
+    (x0, y0), (x1, y1) = points["start"], points["end"]
+    ring, head = shape_path(Shape.ARROW, scale=scale), arrow_head(scale)
+    return "".join(
+        f'<path class="tw-shaft tw-{stroke}" d="M{x0:.3f} {y0:.3f}L{x1:.3f} {y1:.3f}"/>'
+        + _pin("start", points["start"], unit, f'<path class="tw-{stroke}" d="{ring}"/>')
+        + _pin("end", points["end"], unit, f'<path class="tw-head tw-{stroke}" d="{head}"/>')
+        for stroke in STROKES
+    )
+
+
+def _draw_label(mark: Mark, at: tuple[float, float], unit: float) -> str:
+    """Number and, for typed text, the text; without the script it stands up and right of the mark."""
+    chip = chip_text(mark.action)
+    shown = chip if len(chip) <= 20 else chip[:19] + "…"
+    words = f'<tspan class="tw-typed" dx="6">{safe_text(shown)}</tspan>' if shown else ""
+    width = 12 + 8 * len(mark.label) + (8 * len(shown) + 6 if shown else 0)
+    x, y = at[0] + (16 + width / 2) * unit, at[1] - 24 * unit
+    return (
+        f'<g class="tw-label" transform="translate({x:.2f} {y:.2f}) scale({unit:.4f})">'
+        f'<rect class="tw-pill" x="{-width / 2:.1f}" y="{-LABEL_HEIGHT_CSS_PX / 2}" width="{width}" '
+        f'height="{LABEL_HEIGHT_CSS_PX}"/>'
+        f'<text dy="0.35em"><tspan>{safe_text(mark.label)}</tspan>{words}</text></g>'
+    )
 
 
 def _render_tray(tray: Sequence[Mark]) -> str:
-    if not tray:
-        return ""
+    """The steps that are not on this screen, in order, with words and the reason; empty when all are on it."""
     chips = "".join(
-        f'<li class="tw-chip {m.classes}" data-mark="{m.key}">'
-        f'<span class="tw-number">{m.number}</span>'
-        f'<span class="tw-chip-text"><bdi>{safe_text(m.instruction, 60)}</bdi></span>'
-        f'<span class="tw-where">{PLACE_WORDS[m.place]}</span></li>'
+        f'<li class="tw-chip {m.classes}" {_data(m)}>'
+        f'<span class="tw-number">{safe_text(m.label)}</span>{_icon(m)}<span class="tw-chip-text">'
+        f"<bdi>{safe_text(m.instruction, 140)}</bdi>"
+        f'<span class="tw-where">{safe_text(m.where, 140)}</span></span></li>'
         for m in tray
     )
     return f'<ol class="tw-tray" aria-label="Steps without a place on this screen">{chips}</ol>'
 
 
-def render_steps(marks: Sequence[Mark]) -> str:
-    """The marks as an ordered list of readable rows, linked to the marks on the screen by `data-mark`."""
+def _icon(mark: Mark) -> str:
+    return draw_icon(mark.action.spec.shape, direction=mark.action.direction or "down")
+
+
+_CAPTION = (
+    '<div class="tw-caption"><p class="tw-caption-text"></p><span class="tw-sr tw-spoken" role="status"></span>'
+    '<span class="tw-nudge" role="group" aria-label="Move the selected mark by one pixel">'
+    + "".join(
+        f'<button type="button" data-dx="{dx}" data-dy="{dy}" aria-label="{word}">{sign}</button>'
+        for word, sign, dx, dy in (("left", "←", -1, 0), ("up", "↑", 0, -1), ("down", "↓", 0, 1), ("right", "→", 1, 0))
+    )
+    + "</span></div>"
+)
+
+
+def render_steps(marks: Sequence[Mark], *, selected: str = "") -> str:
+    """The marks as an ordered list of readable rows, linked to the marks on the screen by `data-mark`.
+
+    Args:
+        marks: in the order to list them.
+        selected: key of the mark that is selected on the server's side.
+    """
+    total = num_forecast(marks)
     rows = "".join(
-        f'<li class="tw-row {m.classes}" data-mark="{m.key}" tabindex="0">'
-        f'<span class="tw-number" aria-hidden="true">{m.number}</span><div class="tw-row-body">'
-        f'<span class="tw-sr">{safe_text(_row_speech(m, len(marks)))}</span>'
+        f'<li class="tw-row {m.classes}" {_data(m)}{_current(m.key == selected)} tabindex="0">'
+        f'<span class="tw-number" aria-hidden="true">{safe_text(m.label)}</span>{_icon(m)}<div class="tw-row-body">'
+        f'<span class="tw-sr">{safe_text(speech_start(m, total))}:</span>'
         f'<p class="tw-instruction"><bdi>{safe_text(m.instruction)}</bdi></p>'
         f'<p class="tw-meta" aria-hidden="true"><code>{safe_text(call_text(m.action), 120)}</code>'
         f'<span class="tw-where">{safe_text(m.where, 160)}</span></p></div></li>'
@@ -229,8 +245,8 @@ def render_steps(marks: Sequence[Mark]) -> str:
     return f'<ol class="tw-rows">{rows}</ol>'
 
 
-def _row_speech(mark: Mark, total: int) -> str:
-    return spoken(mark, total).rpartition(": " + mark.instruction)[0] + ":"
+def _current(is_selected: bool) -> str:
+    return ' aria-current="true"' if is_selected else ""
 
 
 def render_empty(title: str, lines: Iterable[str], *, code: str = "") -> str:

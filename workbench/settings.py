@@ -7,16 +7,19 @@ import errno
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from executors.errors import MissingFileError, OutputError
+from executors.errors import InputError, MissingFileError, OutputError
 from training.checkpoint import check_checkpoint
 from training.planner import load_planner
-from workbench.guard import AccessRules, rules_for
+from workbench.guard import LOOPBACK_NAMES, AccessRules, rules_for
+from workbench.people import COMMAND as PEOPLE_COMMAND
+from workbench.people import People, Role, read_people
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED_PLANNER = ROOT / "assets" / "tiny_planner"
+DEFAULT_STORE = Path("outputs/workbench")
 
 
 def _shown(path: Path) -> str:
@@ -36,6 +39,10 @@ class AppSettings:
     """Checkpoint folder of the planner that is loaded at start."""
     data_root: Path = Path("data")
     """Folder below which recorded trajectories may be opened."""
+    store_root: Path = DEFAULT_STORE
+    """Folder of what the workbench keeps: the database and the screenshots of episodes."""
+    people: People = field(default_factory=People)
+    """Who may log in, and as what; on loopback nobody needs to."""
     space_host: str = ""
     """Public host name on a hosted Space; empty elsewhere."""
 
@@ -64,7 +71,8 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
         env: the environment; `SPACE_ID` and `SPACE_HOST` mark a Space, which is bound to all interfaces.
 
     Raises:
-        MissingFileError: the data folder or the planner was named and does not exist.
+        MissingFileError: the data folder, the planner or the people file was named and does not exist.
+        InputError: other machines could reach the server and nobody is named, or the people file is damaged.
         CheckpointError: the planner that was named is damaged.
     """
     is_space = "SPACE_ID" in env
@@ -78,16 +86,31 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
                         help="checkpoint folder of the planner (default: the shipped tiny planner)")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR",
                         help="folder with recorded trajectories, *.jsonl (default: data)")
+    parser.add_argument("--store", type=Path, default=DEFAULT_STORE, metavar="DIR",
+                        help=f"folder of the workbench's own database and screenshots (default: {DEFAULT_STORE})")
+    parser.add_argument("--people", type=Path, default=None, metavar="FILE",
+                        help="who may log in, needed when other machines can reach the server; "
+                        f"made by `{PEOPLE_COMMAND} FILE NAME:ROLE`")
     args = parser.parse_args(argv)
     if args.data is not None and not args.data.is_dir():
         raise MissingFileError(f"--data {args.data} is not a folder: name the folder that holds your *.jsonl files")
     if args.planner is not None:  # the shipped one may be missing: the page then says how to make it
         check_planner(args.planner)
+    people = People(open_role=Role.ANNOTATOR if is_space else Role.OPERATOR)
+    if args.people is not None:
+        people = read_people(args.people)
+    elif not is_space and args.host.lower() not in LOOPBACK_NAMES:
+        raise InputError(
+            f"--host {args.host} lets other machines in: say who may log in with --people FILE, which "
+            f"`{PEOPLE_COMMAND} FILE NAME:ROLE` makes"
+        )
     return AppSettings(
         host=args.host,
         port=args.port,
         planner=args.planner or _shown(SHIPPED_PLANNER),
         data_root=(args.data or Path("data")).resolve(),
+        store_root=args.store.resolve(),
+        people=people,
         space_host=env.get("SPACE_HOST", "space") if is_space else "",
     )
 

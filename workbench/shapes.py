@@ -1,184 +1,133 @@
-"""SVG shapes of actions and the placing of their number badges; all lengths in image pixels.
+"""The shapes of actions as SVG paths around (0, 0), in CSS pixels; one for every `Shape` of the registry.
 
-`unit` is about one CSS pixel of a screenshot at its usual size on the page, so marks look equally large on a phone
-screen of 360 pixels and on a desktop of 2560.
+A shape is drawn in three strokes, a dark casing, a light core and the colour of its kind, so that one of them
+differs from whatever the screenshot shows. The screen component scales it so that it is equally large at every zoom.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from executors.actions import Shape
-from executors.geometry import ImageSize
 
-XY = tuple[float, float]
+RING_PX = 16.0
+HEAD_PX = 14.0
 
-USUAL_WIDTH_CSS_PX = 760
-USUAL_HEIGHT_CSS_PX = 600
+STROKES = ("casing", "core", "ink")
 
-_RING = 16.0
-_BADGE = 11.0
-_TURNS = {"down": 0, "left": 90, "up": 180, "right": 270}
-
-
-def unit_px(size: ImageSize) -> float:
-    """Image pixels in one CSS pixel at the usual display size.
-
-    >>> unit_px(ImageSize(1520, 800))
-    2.0
-    """
-    return max(size.width_px / USUAL_WIDTH_CSS_PX, size.height_px / USUAL_HEIGHT_CSS_PX)
+_TURNS = {"right": -90, "down": 0, "left": 90, "up": 180}
+_EXTENTS = {Shape.DOUBLE_RING: 1.15, Shape.HOLD_RING: 1.3, Shape.HOVER: 1.4, Shape.CHEVRON: 0.85, Shape.ARROW: 0.6}
+_WITHOUT_DOT = (
+    Shape.ARROW, Shape.CHEVRON, Shape.CARET, Shape.DOUBLE_RING, Shape.KEY, Shape.CLOCK, Shape.APP, Shape.FLAG_DONE,
+    Shape.FLAG_IMPOSSIBLE, Shape.CALL,
+)  # fmt: skip
 
 
-def draw_shape(shape: Shape, at: XY, end: XY | None, *, direction: str, unit: float) -> str:
-    """The shape as SVG, each line three times: dark casing, light core, colour.
+def draw_shape(shape: Shape, *, direction: str = "down", scale: float = 1.0) -> str:
+    """The shape's three strokes and, where it has one, the dot on its very point.
 
     Args:
-        shape: how the action is drawn; shapes without a place of their own are a ring.
-        at: the point, or a drag's start.
-        end: a drag's end.
+        shape: how the action is drawn; an arrow gives the ring of its start.
         direction: of a scroll; the chevrons point to the content that is revealed.
-        unit: length of one unit in image pixels.
+        scale: 1 is the size of the step for now.
     """
-    path = _path(shape, at, end, direction, unit)
-    lines = "".join(
-        f'<path class="tw-{layer}" d="{path}" stroke-width="{width * unit:.2f}"{_dash(layer, unit)}/>'
-        for layer, width in (("casing", 6.5), ("core", 4.5), ("ink", 2.2))
-    )
-    dot = "" if shape in (Shape.ARROW, Shape.CHEVRON, Shape.CARET, Shape.DOUBLE_RING) else _dot(at, unit)
-    return lines + dot
+    path = shape_path(shape, direction=direction, scale=scale)
+    lines = "".join(f'<path class="tw-{stroke}" d="{path}"/>' for stroke in STROKES)
+    return lines + ("" if shape in _WITHOUT_DOT else '<circle class="tw-dot" r="2.6"/>')
 
 
-def _dash(layer: str, unit: float) -> str:
-    return f' style="--dash:{4 * unit:.2f}"' if layer == "ink" else ""
+def shape_radius(shape: Shape, *, scale: float = 1.0) -> float:
+    """How far the shape reaches from its point in CSS pixels, casing included."""
+    return _EXTENTS.get(shape, 1.0) * RING_PX * scale + 4.5
 
 
-def _dot(at: XY, unit: float) -> str:
-    return f'<circle class="tw-dot" cx="{at[0]:.2f}" cy="{at[1]:.2f}" r="{2.6 * unit:.2f}" stroke-width="{unit:.2f}"/>'
+def draw_icon(shape: Shape, *, direction: str = "down") -> str:
+    """The shape as a small picture for lists and trays, in one stroke of the text's colour."""
+    path = shape_path(shape, direction=direction)
+    if shape is Shape.ARROW:
+        path = _circle(4, at=(-11, 8)) + "M-8 5.5L12 -9M12 -9L3 -8.5M12 -9L8 -0.5"
+    return f'<svg class="tw-icon" viewBox="-25 -25 50 50" aria-hidden="true"><path d="{path}"/></svg>'
 
 
-def _path(shape: Shape, at: XY, end: XY | None, direction: str, unit: float) -> str:
-    ring = _RING * unit
+def arrow_head(scale: float = 1.0) -> str:
+    """The head of a drag's arrow: its tip on (0, 0), pointing right."""
+    back, side = HEAD_PX * scale * math.cos(0.5), HEAD_PX * scale * math.sin(0.5)
+    return f"M{-back:.2f} {-side:.2f}L0 0L{-back:.2f} {side:.2f}"
+
+
+def shape_path(shape: Shape, *, direction: str = "down", scale: float = 1.0) -> str:
+    """The path data of the shape around (0, 0)."""
+    r = RING_PX * scale
     match shape:
+        case Shape.RING:
+            return _circle(r)
         case Shape.DOUBLE_RING:
-            return _circle(at, ring * 1.2) + _circle(at, ring * 0.6)
+            return _circle(r * 1.15) + _circle(r * 0.55)
         case Shape.HALF_RING:
-            x, y = at
-            return f"M{x:.2f} {y - ring:.2f}a{ring:.2f} {ring:.2f} 0 0 1 0 {2 * ring:.2f}Z"
+            return f"M0 {-r:.2f}A{r:.2f} {r:.2f} 0 0 1 0 {r:.2f}Z"
         case Shape.HOLD_RING:
-            return _circle(at, ring * 0.8) + "".join(_arc(at, ring * 1.35, turn) for turn in (0, 120, 240))
+            return _circle(r * 0.72) + "".join(_arc(r * 1.3, turn) for turn in (-125, -5, 115))
         case Shape.HOVER:
-            return _circle(at, ring * 0.8) + _cross(at, ring * 0.8, ring * 1.5)
-        case Shape.ARROW if end is not None:
-            return _arrow(at, end, unit)
+            ways = ((1, 0), (-1, 0), (0, 1), (0, -1))
+            return _circle(r * 0.72) + "".join(_line(r, (0.72 * x, 0.72 * y), (1.4 * x, 1.4 * y)) for x, y in ways)
+        case Shape.ARROW:
+            return _circle(r * 0.38)
         case Shape.CHEVRON:
-            return "".join(_chevron(at, offset * unit, _TURNS[direction], unit) for offset in (-8, 4))
+            return "".join(_chevron(r, top, _TURNS[direction]) for top in (-0.62, 0.06))
         case Shape.CARET:
-            x, y, h, w = *at, ring, ring * 0.45
-            serifs = "".join(f"M{x - w:.2f} {end_y:.2f}H{x + w:.2f}" for end_y in (y - h, y + h))
-            return f"{serifs}M{x:.2f} {y - h:.2f}V{y + h:.2f}"
-        case _:
-            return _circle(at, ring)
+            serifs = _line(r, (-0.45, -1), (0.45, -1)) + _line(r, (-0.45, 1), (0.45, 1))
+            return serifs + _line(r, (0, -1), (0, 1))
+        case Shape.KEY:
+            return _rounded(r * 1.8, r * 1.5, r * 0.35) + _line(r, (-0.35, 0.3), (0.35, 0.3))
+        case Shape.CLOCK:
+            return _circle(r) + _line(r, (0, -0.55), (0, 0), (0.4, 0.25))
+        case Shape.APP:
+            return _rounded(r * 1.8, r * 1.8, r * 0.5) + _line(r, (0, -0.4), (0, 0.4)) + _line(r, (-0.4, 0), (0.4, 0))
+        case Shape.FLAG_DONE:
+            return _flag(r) + _line(r, (-0.2, -0.4), (0.1, -0.1), (0.6, -0.65))
+        case Shape.FLAG_IMPOSSIBLE:
+            return _flag(r) + _line(r, (-0.1, -0.65), (0.5, -0.08)) + _line(r, (0.5, -0.65), (-0.1, -0.08))
+        case Shape.CALL:
+            return _brace(r, -1) + _brace(r, 1)
 
 
-def _circle(at: XY, r: float) -> str:
+def _line(r: float, *points: tuple[float, float]) -> str:
+    """A line through the points, which are given in units of `r`."""
+    return "M" + "L".join(f"{x * r:.2f} {y * r:.2f}" for x, y in points)
+
+
+def _circle(r: float, at: tuple[float, float] = (0, 0)) -> str:
     x, y = at
     return f"M{x - r:.2f} {y:.2f}a{r:.2f} {r:.2f} 0 1 0 {2 * r:.2f} 0a{r:.2f} {r:.2f} 0 1 0 {-2 * r:.2f} 0Z"
 
 
-def _arc(at: XY, r: float, start_degrees: float, sweep_degrees: float = 70) -> str:
+def _arc(r: float, start_degrees: float, sweep_degrees: float = 70) -> str:
     a, b = math.radians(start_degrees), math.radians(start_degrees + sweep_degrees)
-    x0, y0 = at[0] + r * math.cos(a), at[1] + r * math.sin(a)
-    x1, y1 = at[0] + r * math.cos(b), at[1] + r * math.sin(b)
+    x0, y0, x1, y1 = r * math.cos(a), r * math.sin(a), r * math.cos(b), r * math.sin(b)
     return f"M{x0:.2f} {y0:.2f}A{r:.2f} {r:.2f} 0 0 1 {x1:.2f} {y1:.2f}"
 
 
-def _cross(at: XY, inner: float, outer: float) -> str:
-    x, y = at
-    return "".join(
-        f"M{x + dx * inner:.2f} {y + dy * inner:.2f}L{x + dx * outer:.2f} {y + dy * outer:.2f}"
-        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))
+def _chevron(r: float, top: float, turn_degrees: float) -> str:
+    cos, sin = math.cos(math.radians(turn_degrees)), math.sin(math.radians(turn_degrees))
+    down = ((-0.72, top), (0, top + 0.5), (0.72, top))
+    return _line(r, *((x * cos - y * sin, x * sin + y * cos) for x, y in down))
+
+
+def _rounded(width: float, height: float, r: float) -> str:
+    w, h, corner = width - 2 * r, height - 2 * r, f"a{r:.2f} {r:.2f} 0 0 1"
+    return (
+        f"M{-w / 2:.2f} {-height / 2:.2f}h{w:.2f}{corner} {r:.2f} {r:.2f}v{h:.2f}{corner} {-r:.2f} {r:.2f}"
+        f"h{-w:.2f}{corner} {-r:.2f} {-r:.2f}v{-h:.2f}{corner} {r:.2f} {-r:.2f}Z"
     )
 
 
-def _arrow(start: XY, end: XY, unit: float) -> str:
-    angle = math.atan2(end[1] - start[1], end[0] - start[0])
-    head = 13 * unit
-    x, y = end
-    wings = "".join(
-        f"M{x:.2f} {y:.2f}L{x - head * math.cos(angle + t):.2f} {y - head * math.sin(angle + t):.2f}"
-        for t in (0.5, -0.5)
+def _flag(r: float) -> str:
+    return _line(r, (-0.65, 1.1), (-0.65, -1), (1.05, -1), (1.05, 0.25), (-0.65, 0.25))
+
+
+def _brace(r: float, side: int) -> str:
+    edge, stem, tip = side * r * 0.45, side * r * 0.8, side * r * 1.15
+    return (
+        f"M{edge:.2f} {-r:.2f}Q{stem:.2f} {-r:.2f} {stem:.2f} {-r * 0.5:.2f}T{tip:.2f} 0"
+        f"Q{stem:.2f} 0 {stem:.2f} {r * 0.5:.2f}T{edge:.2f} {r:.2f}"
     )
-    return f"{_circle(start, 5 * unit)}M{start[0]:.2f} {start[1]:.2f}L{end[0]:.2f} {end[1]:.2f}{wings}"
-
-
-def _chevron(at: XY, offset: float, turn_degrees: float, unit: float) -> str:
-    t = math.radians(turn_degrees)
-
-    def turned(x: float, y: float) -> str:
-        return f"{at[0] + x * math.cos(t) - y * math.sin(t):.2f} {at[1] + x * math.sin(t) + y * math.cos(t):.2f}"
-
-    w, h = 11 * unit, 7 * unit
-    return f"M{turned(-w, offset)}L{turned(0, offset + h)}L{turned(w, offset)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Badge:
-    """A number badge: its centre, and the anchor a leader line runs from."""
-
-    x: float
-    y: float
-    anchor: XY
-
-    def svg(self, text: str, unit: float) -> str:
-        """The badge with its leader line; `text` is a number."""
-        r = _BADGE * unit * (1.25 if len(text) > 1 else 1)
-        ax, ay = self.anchor
-        far = math.hypot(self.x - ax, self.y - ay)
-        leader = ""
-        if far > (_RING + _BADGE + 8) * unit:
-            lx, ly = ax + (self.x - ax) * _RING * unit / far, ay + (self.y - ay) * _RING * unit / far
-            line = f"M{lx:.2f} {ly:.2f}L{self.x:.2f} {self.y:.2f}"
-            leader = (
-                f'<path class="tw-casing" d="{line}" stroke-width="{4 * unit:.2f}"/>'
-                f'<path class="tw-core" d="{line}" stroke-width="{2 * unit:.2f}"/>'
-            )
-        return (
-            f'{leader}<circle class="tw-badge" cx="{self.x:.2f}" cy="{self.y:.2f}" r="{r:.2f}" '
-            f'stroke-width="{1.6 * unit:.2f}"/><circle class="tw-badge-rim" cx="{self.x:.2f}" cy="{self.y:.2f}" '
-            f'r="{r + 1.3 * unit:.2f}" stroke-width="{unit:.2f}"/>'
-            f'<text class="tw-badge-text" x="{self.x:.2f}" y="{self.y:.2f}" dy="0.35em" '
-            f'font-size="{13.5 * unit:.2f}">{text}</text>'
-        )
-
-
-def place_badges(anchors: Sequence[XY], size: ImageSize, unit: float) -> list[Badge]:
-    """One badge for each anchor, in order, clear of the image's edges, of other targets and of earlier badges.
-
-    Eight directions are tried near the ring, then farther out; where all are taken the badge lies on the first.
-    """
-    room = (2 * _BADGE + 5) * unit
-    placed: list[Badge] = []
-    for number, (x, y) in enumerate(anchors):
-        others = [a for i, a in enumerate(anchors) if i != number and math.dist(a, (x, y)) > unit]
-        spots = list(_spots(x, y, size, unit)) or [(x, y)]
-        free = (s for s in spots if _is_free(s, placed, others, room))
-        bx, by = next(free, spots[0])
-        placed.append(Badge(bx, by, (x, y)))
-    return placed
-
-
-def _spots(x: float, y: float, size: ImageSize, unit: float):
-    edge = (_BADGE + 3) * unit
-    for distance in (_RING + _BADGE + 2, 2 * _RING + 2 * _BADGE, 3 * _RING + 3 * _BADGE):
-        for degrees in (-45, -135, 45, 135, -90, 0, 180, 90):
-            a = math.radians(degrees)
-            bx, by = x + distance * unit * math.cos(a), y + distance * unit * math.sin(a)
-            if edge <= bx <= size.width_px - edge and edge <= by <= size.height_px - edge:
-                yield bx, by
-
-
-def _is_free(spot: XY, placed: Sequence[Badge], others: Sequence[XY], room: float) -> bool:
-    return all(math.dist(spot, (b.x, b.y)) >= room for b in placed) and all(math.dist(spot, o) >= room for o in others)

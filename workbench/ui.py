@@ -9,10 +9,13 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from training.planner import load_planner
+from workbench.episode_desk import EpisodeDesk
+from workbench.episode_handlers import EpisodeHandlers
+from workbench.episode_store import EpisodeStore
 from workbench.guard import GuardMiddleware
 from workbench.planner_shelf import PlannerShelf
 from workbench.settings import AppSettings
-from workbench.tabs.episode import EpisodeHandlers, build_tab
+from workbench.tabs.episode import build_tab
 from workbench.theme import make_theme, read_css
 
 TITLE = "TraceR1 Workbench"
@@ -31,11 +34,12 @@ def build_app(settings: AppSettings, load: Callable[[str], Any] = load_planner) 
         load: makes a planner of a path.
     """
     shelf = PlannerShelf(load, settings.planner, only_default=settings.is_space)
-    handlers = EpisodeHandlers(shelf, settings.data_root)
+    desk = EpisodeDesk(EpisodeStore(settings.store_root), settings.data_root, shelf.get)
+    handlers = EpisodeHandlers(shelf, desk, settings)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as demo:
         gr.HTML(_HEADER)
         with gr.Tabs(), gr.Tab("Episode", elem_classes="tw-tab"):
-            build_tab(handlers, settings.planner, may_choose_planner=not settings.is_space)
+            build_tab(handlers)
     demo.queue(default_concurrency_limit=4, api_open=False)
     shelf.warm()
     return demo
@@ -55,6 +59,8 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
         "mcp_server": False,
         "pwa": False,
         "footer_links": [],
+        "auth": settings.people.admits if settings.people.must_log_in else None,
+        "auth_message": f"Log in to {TITLE}.",
         "allowed_paths": [],
         "max_file_size": "64mb",
         "theme": make_theme(),

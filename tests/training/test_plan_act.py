@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from executors.geometry import PointNorm
 from executors.simulator import SimulatorExecutor, sample_tasks
 from tests.training.planner_helpers import BrokenDevice, ScriptedPlanner, easy_task, forecast_of, oracle_planner
 from training.episode_record import EpisodeRecord, StopReason, load_episode, save_episode
-from training.plan_act import Episode, run_batch
+from training.plan_act import Episode, run_batch, shows_same
 
 NOWHERE = '1. click() | tap the "Nowhere" button'
 DOWN = "1. scroll(direction='down') | scroll down"
@@ -274,3 +275,68 @@ def test_device_that_cannot_be_reset_costs_the_batch_nothing_else():
     episodes = [Episode(BrokenDevice(easy_task(), "reset", 9), planner), Episode(device(), planner)]
     reasons = [record.stop_reason for record in run_batch(episodes, planner)]
     assert reasons == [StopReason.EXECUTOR_ERROR, StopReason.FINISHED]
+
+
+def test_a_place_that_a_person_set_is_executed_whatever_the_words_say() -> None:
+    class Elsewhere:
+        name = "elsewhere"
+
+        def ground(self, observation, action, instruction):
+            raise AssertionError("a pinned place is not looked up")
+
+    device = SimulatorExecutor(easy_task(), interruption_rate=0.0)
+    episode = Episode(device, None, tool_agent=Elsewhere())
+    episode.start()
+    place = PointNorm(0.5, 0.5)
+    episode.take(forecast_of(Action(type="click", point=place), 'tap the "Nowhere" button'), is_pinned=True)
+    assert episode.act().action.point == place
+
+
+def test_an_episode_without_a_planner_says_so() -> None:
+    episode = Episode(SimulatorExecutor(easy_task()), None)
+    episode.start()
+    with pytest.raises(InputError, match="no planner"):
+        episode.plan()
+
+
+def test_recorded_steps_bring_a_fresh_episode_to_the_same_state() -> None:
+    task = easy_task()
+    first = Episode(SimulatorExecutor(task), oracle_planner([task], interruption_rate=0.05), max_steps=30)
+    first.start()
+    while not first.is_done:
+        again = Episode(SimulatorExecutor(task), None, max_steps=30)
+        again.restore(first.steps)
+        assert shows_same(again.observation, first.observation)
+        assert (again.history, again.num_errors, again.is_done) == (first.history, first.num_errors, False)
+        first.plan()
+        first.act()
+    again = Episode(SimulatorExecutor(task), None, max_steps=30)
+    again.restore(first.steps)
+    assert (again.stop_reason, again.success) == (first.stop_reason, first.success)
+
+
+def test_failed_steps_are_restored_as_failures() -> None:
+    nowhere = forecast_of(Action(type="click"), 'tap the "Nowhere" button')
+    first = Episode(SimulatorExecutor(easy_task(), interruption_rate=0.0), ScriptedPlanner(nowhere))
+    first.start()
+    for _ in range(2):
+        first.plan()
+        first.act()
+    again = Episode(SimulatorExecutor(easy_task(), interruption_rate=0.0), None)
+    again.restore(first.steps)
+    assert not again.is_done
+    again.take(nowhere)
+    again.act()
+    assert again.stop_reason is StopReason.NOT_GROUNDED  # the third in a row
+
+
+def test_a_device_that_answers_otherwise_is_not_taken_for_the_same() -> None:
+    task = easy_task()
+    first = Episode(SimulatorExecutor(task, interruption_rate=0.0), oracle_planner([task]))
+    first.start()
+    for _ in range(2):
+        first.plan()
+        first.act()
+    steps = [replace(first.steps[0], action=Action(type="wait")), first.steps[1]]
+    with pytest.raises(ExecutorError, match="another screen than before step 2"):
+        Episode(SimulatorExecutor(task, interruption_rate=0.0), None).restore(steps)

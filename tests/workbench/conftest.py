@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,10 +70,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start_app(*args: str) -> tuple[subprocess.Popen, str, float]:
-    """The app in a process of its own, its address, and the seconds until it answered."""
-    port = free_port()
-    command = [sys.executable, "app.py", "--port", str(port), *args]
+def start_app(*args: str, store: Path, port: int = 0) -> tuple[subprocess.Popen, str, float]:
+    """The app in a process of its own over this store, its address, and the seconds until it answered."""
+    port = port or free_port()
+    command = [sys.executable, "app.py", "--port", str(port), "--store", str(store), *args]
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     url = f"http://localhost:{port}"
@@ -86,12 +90,57 @@ def start_app(*args: str) -> tuple[subprocess.Popen, str, float]:
 
 
 @pytest.fixture(scope="session")
-def server(data_root: Path) -> Iterator[str]:
+def server(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running app whose planner knows the tests' tasks."""
-    process, url, _ = start_app("--planner", f"replay:{data_root / 'oracle.jsonl'}", "--data", str(data_root))
+    store = tmp_path_factory.mktemp("store")
+    planner = f"replay:{data_root / 'oracle.jsonl'}"
+    process, url, _ = start_app("--planner", planner, "--data", str(data_root), store=store)
     yield url
     process.terminate()
     process.wait(timeout=20)
+
+
+class ModelServer:
+    """An OpenAI-compatible server that gives one answer, once its gate is open."""
+
+    def __init__(self, answer: str) -> None:
+        self.answer, self.gate = answer, threading.Event()
+        self.asked = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                outer.asked += 1
+                self.rfile.read(int(self.headers["content-length"]))
+                outer.gate.wait(60)
+                message = {"role": "assistant", "content": outer.answer}
+                body = json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "slow",
+                                   "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
+                with contextlib.suppress(OSError):  # the app may have hung up
+                    self.send_response(200)
+                    self.send_header("content-type", "application/json")
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://localhost:{self.http.server_port}/v1"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.gate.set()
+        self.http.shutdown()
+
+
+@pytest.fixture
+def slow_model() -> Iterator[ModelServer]:
+    """A model that always waits, and answers only when the test lets it."""
+    server = ModelServer("1. wait() | wait a moment\n2. wait() | wait more")
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +161,7 @@ def open_page(browser) -> Iterator[object]:
     contexts = []
 
     def open_page(url: str, **options: object):
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)
@@ -128,4 +177,4 @@ def open_page(browser) -> Iterator[object]:
 
 
 def _leaves(url: str) -> bool:
-    return not url.startswith(("http://localhost:", "data:", "blob:"))
+    return not url.startswith(("http://localhost:", "data:", "blob:", "file:"))

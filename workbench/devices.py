@@ -1,0 +1,144 @@
+"""What an episode can act on: a task of the simulator, or a recorded trajectory; each with its reference.
+
+A new kind of device is one function here that makes a `Device` of a setup, and its name in `OPENERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from executors.errors import InputError
+from executors.executor import Executor
+from executors.replay import ReplayExecutor
+from executors.simulator import SPLITS, SimulatorExecutor, list_tasks, make_task
+from executors.simulator.continuation import oracle_continuation
+from executors.trajectory import Observation, Step
+from workbench.episode_store import EpisodeSetup
+from workbench.recordings import read_trajectory, resolve_file
+
+MAX_SEED = 999_999
+MAX_STEPS = 200
+MAX_HORIZON = 32
+MAX_HISTORY = 64
+MAX_GOAL_CHARS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device as an episode uses it.
+
+    `reference(n)` gives the next n right steps from the present state, empty where nobody knows them. `is_over()` is
+    true when the device can take no more actions.
+    """
+
+    executor: Executor
+    platform: str
+    reference: Callable[[int], tuple[Step, ...]]
+    is_over: Callable[[], bool]
+
+
+def check_setup(setup: EpisodeSetup) -> EpisodeSetup:
+    """The setup, when every number in it is allowed; raises InputError naming the field."""
+    for name, value, least, most in (
+        ("seed", setup.seed, 0, MAX_SEED),
+        ("max_steps", setup.max_steps, 1, MAX_STEPS),
+        ("horizon", setup.horizon, 1, MAX_HORIZON),
+        ("history_length", setup.history_length, 0, MAX_HISTORY),
+    ):
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (is_whole and least <= value <= most):
+            raise InputError(f"field {name!r}: {value} is not allowed: give a whole number {least}..{most}")
+    if len(setup.goal) > MAX_GOAL_CHARS:
+        raise InputError(f"field 'goal': {len(setup.goal)} characters are too many: give at most {MAX_GOAL_CHARS}")
+    return setup
+
+
+def open_device(setup: EpisodeSetup, data_root: Path) -> Device:
+    """The device of a setup.
+
+    Args:
+        setup: what is asked for.
+        data_root: folder of the recorded trajectories.
+
+    Raises:
+        InputError: there is no such task, file or trajectory, or a number is not allowed.
+        MissingFileError: the trajectory file is gone.
+    """
+    return OPENERS[check_setup(setup).executor](setup, data_root)
+
+
+def _open_simulator(setup: EpisodeSetup, data_root: Path) -> Device:
+    task = make_task(setup.task, setup.split, setup.seed)
+    executor = SimulatorExecutor(task)
+    is_own_goal = not setup.goal or setup.goal == task.goal
+    return Device(
+        executor=executor,
+        platform=task.form,
+        reference=(lambda count: oracle_continuation(executor, count)) if is_own_goal else _no_reference,
+        is_over=lambda: executor.is_done,
+    )
+
+
+def _open_replay(setup: EpisodeSetup, data_root: Path) -> Device:
+    trajectory = read_trajectory(resolve_file(data_root, setup.task), setup.position)
+    executor = ReplayExecutor(trajectory)
+    is_own_goal = not setup.goal or setup.goal == trajectory.goal
+
+    def reference(count: int) -> tuple[Step, ...]:
+        if not is_own_goal or executor.is_done:
+            return ()
+        rest = trajectory.steps[executor.num_passed : executor.num_passed + count]
+        return tuple(replace(step, observation=Observation()) for step in rest)
+
+    return Device(
+        executor=executor,
+        platform=trajectory.platform,
+        reference=reference,
+        is_over=lambda: executor.is_done,
+    )
+
+
+def _no_reference(count: int) -> tuple[Step, ...]:
+    return ()
+
+
+OPENERS: dict[str, Callable[[EpisodeSetup, Path], Device]] = {"simulator": _open_simulator, "replay": _open_replay}
+
+
+REFERENCE_NAMES = {"simulator": "the simulator's oracle", "replay": "the recording"}
+"""Who says what the right next steps are."""
+
+
+def setup_words(setup: EpisodeSetup, platform: str) -> str:
+    """What an episode acts on, in one line.
+
+    >>> setup_words(EpisodeSetup(task="alarm_on", split="layout_unseen", seed=3), "phone")
+    'Simulator · alarm on · phone · layout unseen · seed 3'
+    """
+    if setup.executor == "simulator":
+        parts = ("Simulator", task_label(setup.task), platform, setup.split.replace("_", " "), f"seed {setup.seed}")
+    else:
+        parts = ("Recorded trajectory", f"{setup.task} no. {setup.position + 1}", platform)
+    return " · ".join(part for part in parts if part)
+
+
+def splits() -> tuple[str, ...]:
+    """The simulator's splits."""
+    return SPLITS
+
+
+def task_label(name: str) -> str:
+    """A template's name in words.
+
+    >>> task_label("alarm_on")
+    'alarm on'
+    """
+    return name.replace("_", " ")
+
+
+def templates(split: str) -> list[tuple[str, str]]:
+    """(label, name) of a split's tasks, easiest first; raises InputError when there is no such split."""
+    listed = sorted(list_tasks(split), key=lambda t: t.level)
+    return [(f"{task_label(t.name)} · level {t.level}", t.name) for t in listed]
