@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shlex
 import sys
@@ -71,7 +72,7 @@ class Draft:
         processes also need `launch/accelerate.yaml` in the run folder (`files`), which launching writes.
         """
         visible = ",".join(device.removeprefix("gpu") for device in self.devices if device != CPU)
-        words = ["env", f"CUDA_VISIBLE_DEVICES={visible}", sys.executable]
+        words = ["env", "CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={visible}", sys.executable]
         if self.num_processes > 1:
             words += ["-m", "accelerate.commands.accelerate_cli", "launch"]
             words += ["--config_file", str(self.out / "launch" / "accelerate.yaml"), "--module"]
@@ -95,7 +96,7 @@ class Draft:
         return {self.out / "launch" / "accelerate.yaml": yaml.safe_dump(self._accelerate(), sort_keys=False)}
 
     def _accelerate(self) -> dict[str, Any]:
-        """The settings of `accelerate launch`; see workbench.runs.launcher for the address of the first process."""
+        """The settings of `accelerate launch`, on this machine and through any free port."""
         return {
             "compute_environment": "LOCAL_MACHINE",
             "distributed_type": "MULTI_GPU",  # also for CPUs: only this one starts its processes by torchrun
@@ -104,6 +105,7 @@ class Draft:
             "num_processes": self.num_processes,
             "mixed_precision": "no",  # the trainer sets its own
             "main_training_function": "main",
+            "main_process_port": 0,
             "use_cpu": self.devices == (CPU,),
         }
 
@@ -203,7 +205,10 @@ def _default(stage: str) -> dict[str, Any]:
 
 
 def _as_text(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, str) else value
+    """The value as `--set` reads it."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value)
 
 
 def _absolute(config: Any) -> Any:

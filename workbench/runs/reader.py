@@ -94,7 +94,7 @@ LOG_FILES = ("log.txt", "log.1.txt", "log.2.txt", "log.3.txt")
 _CHECKED_BYTES = 64
 _MANY_BYTES = 1 << 18
 """Above this a file is parsed by pyarrow, whose import only then is worth its time."""
-_SCREEN_NAME = re.compile(r"[0-9a-f]{16}\.png")
+_SCREEN_NAME = re.compile(r"[0-9a-f]{16}\.webp")
 _ROLLOUT_STEP = re.compile(rb'\{"step": ?(\d+)')
 
 
