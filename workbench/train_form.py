@@ -165,9 +165,18 @@ def _unit(allowed: str) -> str:
 
 def flatten(config: Any) -> dict[str, Any]:
     """A config as dotted keys; a group that is left out is one key with None."""
+    return flatten_values(to_dict(config))
+
+
+def flatten_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested plain values as dotted keys.
+
+    >>> flatten_values({"model": "m", "optim": {"seed": 3}, "forecast": None})
+    {'model': 'm', 'optim.seed': 3, 'forecast': None}
+    """
     flat: dict[str, Any] = {}
-    for name, value in to_dict(config).items():
-        if isinstance(value, dict):
+    for name, value in values.items():
+        if isinstance(value, Mapping):
             flat |= {f"{name}.{inner}": item for inner, item in value.items()}
         else:
             flat[name] = value
@@ -229,25 +238,6 @@ def _value(field: FormField, value: Any) -> Any:
         return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A setting that differs: its key, and both values as YAML would show them."""
-
-    key: str
-    before: str
-    after: str
-
-
-def difference(before: Any, after: Any) -> list[Change]:
-    """What differs between two configs of one stage; the settings of a group that is left out are "left out"."""
-    old, new = flatten(before), flatten(after)
-    return [
-        Change(key=key, before=show_value(old.get(key)), after=show_value(new.get(key)))
-        for key in dict.fromkeys([*new, *old])
-        if old.get(key) != new.get(key)
-    ]
-
-
 def show_value(value: Any) -> str:
     """A value as it is written in a YAML file.
 
@@ -264,28 +254,26 @@ def show_value(value: Any) -> str:
 # ---------------------------------------------------------------- HTML
 
 
-def render_form(stage: str, config: Any, preset: Any) -> str:
-    """The form's groups with the values of `config`; each input knows the preset's value, to show what was changed.
+def render_form(stage: str, values: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    """The form's groups; each input knows the value that counts as unchanged.
 
     Args:
         stage: a key of `training.config.STAGES`.
-        config: the values to show; of this stage.
-        preset: the values that count as unchanged.
+        values: dotted keys to what is shown: values, or text as it was typed, right or wrong.
+        base: dotted keys to the preset's values.
     """
-    values, base = flatten(config), flatten(preset)
     return "".join(_render_group(group, values, base) for group in form_groups(stage))
 
 
 def _render_group(group: FormGroup, values: Mapping[str, Any], base: Mapping[str, Any]) -> str:
-    is_out = group.is_optional and group.key in values and values[group.key] is None
+    is_out = group.is_optional and values.get(group.key, "") is None
     rows = "".join(_render_field(field, values, base) for field in group.fields)
     leave_out = ""
     if group.is_optional:
-        checked, was = ("", " data-preset") if not is_out else (" checked", " data-preset")
-        preset_out = "true" if group.key in base and base[group.key] is None else "false"
+        preset = "true" if base.get(group.key, "") is None else "false"
         leave_out = (
-            f'<label class="tr-leave"><input type="checkbox" data-group="{group.key}"{was}="{preset_out}"{checked}> '
-            "Leave out: use what the start checkpoint says</label>"
+            f'<label class="tr-leave"><input type="checkbox" data-group="{group.key}" data-preset="{preset}"'
+            f'{" checked" if is_out else ""}> Leave out: use what the start checkpoint says</label>'
         )
     is_open = " open" if group.key in ("", "optim") else ""
     return (
@@ -315,7 +303,7 @@ def _input(field: FormField, ident: str, value: Any, preset: str) -> str:
     shared = f'id="{ident}" name="{field.key}" data-preset="{safe_text(preset, MAX_TEXT_LENGTH)}"' \
         f' aria-describedby="{ident}-help"'
     if field.kind is bool:
-        return f'<input type="checkbox" {shared}{" checked" if value else ""}>'
+        return f'<input type="checkbox" {shared}{" checked" if value is True else ""}>'
     text = _text(value)
     if field.choices:
         options = "".join(
@@ -341,7 +329,11 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def first_error(error: WorkbenchError) -> tuple[str, str]:
-    """(the key of the setting that an error names, or empty; the sentence)."""
+def named_key(error: WorkbenchError) -> str:
+    """The key of the setting that an error names; empty when it names none.
+
+    >>> named_key(InputError("config field 'optim.num_steps': 'ten' is not a whole number"))
+    'optim.num_steps'
+    """
     found = re.search(r"config field '([\w.]+)'", str(error))
-    return (found.group(1) if found else "", str(error))
+    return found.group(1) if found else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,9 @@ from training.planner import load_planner
 from workbench.guard import GuardMiddleware
 from workbench.planner_shelf import PlannerShelf
 from workbench.settings import AppSettings
+from workbench.runs.configs import ConfigShelf
+from workbench.runs.desk import RunDesk
+from workbench.tabs import train
 from workbench.tabs.episode import EpisodeHandlers, build_tab
 from workbench.theme import make_theme, read_css
 
@@ -23,21 +27,35 @@ _HEADER = (
 )
 
 
-def build_app(settings: AppSettings, load: Callable[[str], Any] = load_planner) -> gr.Blocks:
-    """The app; its planner starts loading in the background at once.
+DEMO_REFUSAL = (
+    "This is a demo: nothing is trained here. The command below is the real one; install the project and run it yourself."
+)
+
+
+def build_app(
+    settings: AppSettings, load: Callable[[str], Any] = load_planner, runs_root: Path = Path("runs")
+) -> gr.Blocks:
+    """The app; its planner starts loading in the background at once, and waiting runs start when it is their turn.
 
     Args:
         settings: what the app was started with.
         load: makes a planner of a path.
+        runs_root: folder of the run folders, the queue and the saved settings.
     """
+    desk = RunDesk(runs_root, runs_root / "queue.sqlite", refusal=DEMO_REFUSAL if settings.is_space else "")
     shelf = PlannerShelf(load, settings.planner, only_default=settings.is_space)
     handlers = EpisodeHandlers(shelf, settings.data_root)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as demo:
         gr.HTML(_HEADER)
-        with gr.Tabs(), gr.Tab("Episode", elem_classes="tw-tab"):
-            build_tab(handlers, settings.planner, may_choose_planner=not settings.is_space)
+        with gr.Tabs():
+            with gr.Tab("Episode", elem_classes="tw-tab"):
+                build_tab(handlers, settings.planner, may_choose_planner=not settings.is_space)
+            with gr.Tab("Train", elem_classes="tw-tab"):
+                train.build_tab(train.TrainHandlers(desk, ConfigShelf(runs_root / "configs")), train.TrainViews(desk))
     demo.queue(default_concurrency_limit=4, api_open=False)
     shelf.warm()
+    desk.reconcile()
+    desk.watch()
     return demo
 
 
