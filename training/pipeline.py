@@ -137,6 +137,8 @@ def resume_pipeline(path: Path, command: Sequence[str]) -> RunStatus:
     before: Path | None = None
     for stage, folder in PIPELINE_FOLDERS.items():
         config = getattr(stages, stage)
+        if config is None:
+            continue
         if before is not None:
             config = replace(config, model=str(before))
         run_path = path / folder
