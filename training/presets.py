@@ -91,13 +91,13 @@ def smoke(seed: int) -> PipelineConfig:
 
 
 def qwen3_vl_8b(seed: int) -> PipelineConfig:
-    """The paper's planner with all weights trained, in float32: about 175 GB, so a GPU of 192 GB or more.
+    """The paper's planner with all weights trained, in float32: about 210 GiB, so a GPU of 288 GB.
 
-    Several GPUs each hold a whole copy. Learning rate, group, clip and KL are EasyR1's defaults, batch and length those
-    of GUI-Libra, screenshots as large as GUI-R1's, the horizon the paper's best.
+    Several GPUs each hold a whole copy and multiply the batch. Learning rate, clip and KL are EasyR1's defaults, group
+    and reply length those of GUI-Libra, screenshots as large as GUI-R1's, the horizon the paper's best.
     """
     optim = OptimConfig(
-        num_steps=500, batch_size=8, accumulation=16, learning_rate=1e-6, precision="bfloat16",
+        num_steps=500, batch_size=8, accumulation=4, learning_rate=1e-6, precision="bfloat16",
         gradient_checkpointing=True, save_every=25, seed=seed,
     )  # fmt: skip
     grpo = GrpoConfig(group_size=8, max_completion_tokens=1500, freeze_vision=True)
@@ -111,7 +111,7 @@ def qwen3_vl_8b(seed: int) -> PipelineConfig:
 
 
 def qwen3_vl_8b_lora(seed: int) -> PipelineConfig:
-    """The same with adapters of rank 64 on the language layers: about 30 GB, so a GPU of 48 GB or more.
+    """The same with adapters of rank 64 on the language layers: about 50 GiB, so a GPU of 80 GB.
 
     The learning rate is ten times that of all weights, as adapters need (ours).
     """

@@ -57,9 +57,9 @@ def observe(run: RunFolder | None, entry: Entry | None) -> Observed:
         return Observed(state=entry.state)
     is_launched = entry is not None and entry.state == STARTED
     lives = is_launched and is_same_process(entry.pid, entry.process_started)
-    if run is None or (is_launched and entry.launch and run.info.get("launch") != entry.launch and not run.is_alive()):
-        assert entry is not None
-        return _before_the_trainer(run, entry, lives)
+    if entry is not None and (run is None or (is_launched and _is_of_an_earlier_start(run, entry))):
+        return _before_the_trainer(entry, lives)
+    assert run is not None, "a run is in the queue or has a folder"
     status = run.status()
     reason = status.reason
     if status.state == "crashed" and is_launched and (entry.exit_code or 0) < 0:
@@ -67,7 +67,16 @@ def observe(run: RunFolder | None, entry: Entry | None) -> Observed:
     return Observed(state=status.state, reason=reason, is_occupying=lives or run.is_alive())
 
 
-def _before_the_trainer(run: RunFolder | None, entry: Entry, lives: bool) -> Observed:
+def _is_of_an_earlier_start(run: RunFolder, entry: Entry) -> bool:
+    """Whether the trainer of the last start has not written its folder; one resumed at a command line has since."""
+    info = run.info
+    if not entry.launch or info.get("launch") == entry.launch:
+        return False
+    started = info.get("process_started")
+    return not isinstance(started, float) or started < (entry.process_started or float("inf"))
+
+
+def _before_the_trainer(entry: Entry, lives: bool) -> Observed:
     """A start of which the run folder knows nothing yet, or never will."""
     if lives:
         return Observed(state="starting", reason="the trainer loads its libraries", is_occupying=True)
