@@ -279,7 +279,7 @@ class PlannerGRPOTrainer(GRPOTrainer):
                 "id": sample.id,
                 "goal": sample.goal,
                 "reference": [step.to_json() for step in sample.steps],
-                **self._run.keep_screen(sample.load_image()),
+                **self._run.keep_screen(sample.load_image(), sample.observation.elements),
                 "completions": completions,
             })
         self._run.log_rollouts(rows)

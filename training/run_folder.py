@@ -388,19 +388,24 @@ class RunFolder:
             self._append("events.jsonl", [{"step": step, "time": time.time(), "event": event, **details}])
             (self.path / what).unlink(missing_ok=True)
 
-    def keep_screen(self, image: Any) -> dict[str, Any]:
-        """Keeps a screenshot (PIL) once and returns what a rollout says of it; {} for None or beyond `MAX_SCREENS`."""
+    def keep_screen(self, image: Any, elements: Iterable[Any] = ()) -> dict[str, Any]:
+        """Keeps a screenshot (PIL) and its element tree once and returns what a rollout says of it.
+
+        {} for None or beyond `MAX_SCREENS`. The elements (executors.trajectory.Element) lie beside the image under its
+        name with ".json"; a rollout's actions can then be grounded again.
+        """
         if image is None or not self._is_writer:
             return {}
         pixels = f"{image.mode}{image.size}".encode() + image.tobytes()
         path = self.path / "screens" / f"{hashlib.blake2b(pixels, digest_size=8).hexdigest()}.webp"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            if sum(1 for _ in path.parent.iterdir()) >= MAX_SCREENS:
+            if sum(1 for _ in path.parent.glob("*.webp")) >= MAX_SCREENS:
                 return {}
             partial = path.with_suffix(".partial")
             image.convert("RGB").save(partial, format="WEBP", quality=85)
-            partial.replace(path)
+            _write_atomic(path.with_suffix(".json"), json.dumps([element.to_json() for element in elements]))
+            partial.replace(path)  # last, so that a screenshot is never without its elements
         return {"image": path.name, "image_size": list(image.size)}
 
     def set_progress(self, step: int, total: int) -> None:

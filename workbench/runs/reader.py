@@ -19,6 +19,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 
+from executors.geometry import ImageSize
+from executors.trajectory import Element, Observation
 from training.checkpoint import read_planner_settings
 from training.config import ForecastConfig
 
@@ -57,6 +59,8 @@ class RolloutGroup:
     screen: Path | None
     """The prompt's screenshot; None where none was kept."""
     image_size: tuple[int, int] | None
+    observation: Observation | None
+    """The screenshot with its element tree; None where no screenshot was kept."""
     reference: tuple[dict[str, Any], ...]
     """The recorded steps (ForecastStep.to_json)."""
     completions: tuple[dict[str, Any], ...]
@@ -343,15 +347,26 @@ def _group(run: Path, row: dict[str, Any]) -> RolloutGroup:
     screen = run / "screens" / name
     is_kept = _SCREEN_NAME.fullmatch(name) is not None and screen.is_file()
     size = row.get("image_size")
+    image_size = (int(size[0]), int(size[1])) if isinstance(size, list) and len(size) == 2 else None
     return RolloutGroup(
         step=int(row.get("step", 0)),
         prompt_id=str(row.get("id", "")),
         goal=str(row.get("goal", "")),
         screen=screen if is_kept else None,
-        image_size=(int(size[0]), int(size[1])) if isinstance(size, list) and len(size) == 2 else None,
+        image_size=image_size,
+        observation=_observation(screen, image_size) if is_kept and image_size else None,
         reference=tuple(row.get("reference") or ()),
         completions=tuple(row.get("completions") or ()),
     )
+
+
+def _observation(screen: Path, size: tuple[int, int]) -> Observation:
+    """What the prompt showed; elements that cannot be read are none."""
+    elements: list[Element] = []
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # an InputError is a ValueError
+        records = json.loads(screen.with_suffix(".json").read_text(encoding="utf-8"))
+        elements = [Element.from_json(record) for record in records]
+    return Observation(image_size=ImageSize(*size), image_path=screen, elements=tuple(elements))
 
 
 def tail_log(run: Path, since: Cursor | None = None, most: int = 64_000) -> LogPart:
