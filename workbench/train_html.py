@@ -210,9 +210,10 @@ def _reason(row: RunRow) -> str:
     if row.is_stalled:
         reason = f"no heartbeat for {duration(row.heartbeat_age_seconds)}: the process lives but does not go on"
     sentence = f'<p class="tr-reason{tone}">{safe_text(reason)}</p>' if reason else ""
-    lines = "\n".join(row.error_lines)
-    cause = f'<pre class="tr-cause" aria-label="Last lines of output"><code>{safe_text(lines, 4000)}</code></pre>' if lines else ""
-    return sentence + cause
+    if not row.error_lines:
+        return sentence
+    lines = safe_text("\n".join(row.error_lines), 4000)
+    return f'{sentence}<pre class="tr-cause" aria-label="Last lines of output"><code>{lines}</code></pre>'
 
 
 def render_alerts(alerts: Sequence[Alert]) -> str:
@@ -309,8 +310,8 @@ def _render_gpu(gpu: Gpu) -> str:
     if gpu.power_watts is not None:
         limit = f" of {gpu.power_limit_watts:.0f}" if gpu.power_limit_watts else ""
         facts.append(f"{gpu.power_watts:.0f}{limit} W")
-    if gpu.process_ids:
-        facts.append(f"{len(gpu.process_ids)} process{'es' if len(gpu.process_ids) > 1 else ''}")
+    if gpu.process_bytes:
+        facts.append(f"{len(gpu.process_bytes)} process{'es' if len(gpu.process_bytes) > 1 else ''}")
     memory = f"{size_words(gpu.used_bytes)} of {size_words(gpu.total_bytes)}"
     load = "" if gpu.load_share is None else _meter(f"{gpu.device} load", gpu.load_share, f"{gpu.load_share:.0%}")
     return (

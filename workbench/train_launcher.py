@@ -67,6 +67,8 @@ class LaunchForm:
         Raises:
             InputError: a value is not allowed, told with its key.
         """
+        if self.preset:
+            get_preset(self.preset)
         if self.stage == PIPELINE:
             seed = _whole(self.seed, "seed")
             return desk.pipeline_drafts(self.preset, seed, name=self.name, devices=self.devices)
@@ -152,11 +154,14 @@ def render_launcher(
         f'{_head_field("config", "Saved settings", f"<select name=config>{saved}</select>", saving + _DELETE)}'
         f'{_head_field("name", "Run name", name)}{seed}{_head_field("devices", "Devices", _devices(form, devices))}'
         f'{"" if form.stage == PIPELINE else _head_field("num_processes", "Processes", processes)}</div>{after}'
-        f'<div class="tr-search"><input type="search" name="find" placeholder="Find a setting" '
-        f'aria-label="Find a setting"></div>{body}<datalist id="tr-checkpoints">{offered}</datalist></form>'
+        f'{"" if form.stage == PIPELINE else _FIND}{body}<datalist id="tr-checkpoints">{offered}</datalist></form>'
     )
 
 
+_FIND = (
+    '<div class="tr-search"><input type="search" name="find" placeholder="Find a setting" '
+    'aria-label="Find a setting"></div>'
+)
 _DELETE = '<button type="button" class="tr-small" data-act="delete-config" hidden>Delete</button>'
 
 

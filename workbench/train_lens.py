@@ -41,24 +41,16 @@ class LensSettings:
     tool_agent: str = DEFAULT_AGENT
 
     @classmethod
-    def of_config(cls, stage: str, config: Mapping[str, Any]) -> LensSettings:
-        """The settings of a run; where its forecast is left out, those of its start checkpoint, or the defaults.
+    def of_run(cls, stage: str, config: Mapping[str, Any], folder: Path) -> LensSettings:
+        """The settings of a run; the forecast's are those that the trainer wrote into the run folder.
 
         Raises:
-            InputError: the config was written by another version.
+            InputError, CheckpointError: the folder was written by another version.
         """
-        given = config.get("forecast")
-        if given is not None:
-            forecast = from_dict(ForecastConfig, given, "forecast.")
-        else:
-            try:
-                forecast = read_planner_settings(Path(str(config.get("model", "")))) or ForecastConfig()
-            except WorkbenchError:
-                forecast = ForecastConfig()
         reward = config.get("reward")
         return cls(
             stage=stage,
-            forecast=forecast,
+            forecast=read_planner_settings(folder) or ForecastConfig(),
             reward=None if reward is None else from_dict(RewardConfig, reward, "reward."),
             tool_agent=str(config.get("tool_agent", DEFAULT_AGENT)),
         )

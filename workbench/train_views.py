@@ -192,7 +192,8 @@ class TrainViews:
         group = None if chosen is None else read_group(folder, chosen)
         if group is not None:
             row = self.desk.row(run_id)
-            page = render_group(group, LensSettings.of_config(row.stage, self.desk.config(run_id)), chosen=completion)
+            settings = LensSettings.of_run(row.stage, self.desk.config(run_id), folder)
+            page = render_group(group, settings, chosen=completion)
         parts = {"list": render_group_list(groups, chosen=chosen, follows=prompt), "group": page}
         seen = ask.get("seen") if isinstance(ask.get("seen"), Mapping) else {}
         fresh = {name: {"hash": _hash(text), "html": text} for name, text in parts.items()}

@@ -12,9 +12,9 @@ from starlette.middleware import Middleware
 from training.planner import load_planner
 from workbench.guard import GuardMiddleware
 from workbench.planner_shelf import PlannerShelf
-from workbench.settings import AppSettings
 from workbench.runs.configs import ConfigShelf
 from workbench.runs.desk import RunDesk
+from workbench.settings import AppSettings
 from workbench.tabs import train
 from workbench.tabs.episode import EpisodeHandlers, build_tab
 from workbench.theme import make_theme, read_css
@@ -28,7 +28,7 @@ _HEADER = (
 
 
 DEMO_REFUSAL = (
-    "This is a demo: nothing is trained here. The command below is the real one; install the project and run it yourself."
+    "This is a demo: nothing is trained here. The command is the real one; install the project and run it yourself."
 )
 
 

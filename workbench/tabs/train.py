@@ -129,14 +129,16 @@ class TrainHandlers:
         what, run_id = data.get("act"), data.get("run") or ""
         if not isinstance(what, str) or not isinstance(run_id, str):
             raise InputError("this button sent nothing that can be done: load the page again")
-        if what in ("launch", "save-config", "delete-config"):
-            return self._act_on_form(what, data)
         if what in ("clone", "again", "chain"):
             draft = getattr(self.desk, what)(run_id)
             form = LaunchForm.of_draft(draft)
             words = {"clone": "with the settings", "again": "with another seed, as", "chain": "from the result"}[what]
             sentence = f"A draft {words} of {run_id} is in the form: look at the checks, then launch."
             return render_message(sentence, run_id="new"), self._render(form), self._plan(form, request)
+        if self.desk.refusal:
+            raise InputError(self.desk.refusal)
+        if what in ("launch", "save-config", "delete-config"):
+            return self._act_on_form(what, data)
         return render_message(self._act_on_run(what, run_id, data), tone="success"), gr.skip(), gr.skip()
 
     def _act_on_form(self, what: str, data: Mapping[str, Any]) -> Updates:
@@ -148,10 +150,8 @@ class TrainHandlers:
         if what == "launch":
             drafts = form.drafts(self.desk)
             ids = [self.desk.launch(draft) for draft in drafts]
-            sentence = f"{', '.join(ids)} {'is' if len(ids) == 1 else 'are'} in the queue."
+            sentence = f"{ids[0]} is in the queue" + (f", and {len(ids) - 1} after it." if len(ids) > 1 else ".")
             return render_message(sentence, tone="success", run_id=ids[0]), gr.skip(), gr.skip()
-        if self.desk.refusal:
-            raise InputError(self.desk.refusal)
         if form.stage not in STAGES:
             raise InputError("a pipeline has no settings of its own: save those of one stage")
         name = str(data.get("name", ""))
