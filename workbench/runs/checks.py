@@ -251,6 +251,7 @@ def _check_versions() -> Iterator[Check]:
         yield _ok("versions", "the packages are the ones this project needs", "\n".join(found))
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -432,6 +432,7 @@ class RunDesk:
         self._done.set()
         if self._thread is not None:
             self._thread.join()
+        self._queue.close()
 
     # ------------------------------------------------------------------ reading
 

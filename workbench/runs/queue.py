@@ -145,6 +145,13 @@ class Queue:
                 f"queue {path} was made by a newer workbench (version {version}; this one knows up to "
                 f"{len(_MIGRATIONS)}): update the workbench or choose another file"
             )
+        # while one connection stays open, closing the others does not write the whole file back
+        self._keeper = sqlite3.connect(path, check_same_thread=False)
+        self._keeper.execute("PRAGMA user_version").fetchone()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._keeper.close()
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -152,6 +159,7 @@ class Queue:
         try:
             db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
             db.row_factory = sqlite3.Row
+            db.execute("PRAGMA synchronous = NORMAL")
             try:
                 yield db
             finally:

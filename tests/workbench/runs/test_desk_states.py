@@ -201,4 +201,4 @@ class RunsOfAllFates(RuleBasedStateMachine):
 
 
 TestRunsOfAllFates = RunsOfAllFates.TestCase
-TestRunsOfAllFates.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestRunsOfAllFates.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
