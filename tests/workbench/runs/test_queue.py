@@ -13,8 +13,8 @@ ALL = ("cpu", "gpu0", "gpu1")
 
 def _entry(run_id, *devices, state=WAITING, after=""):
     draft = Draft(
-        stage="sft", config=SftConfig(), out=Path("/runs") / run_id, devices=devices, num_processes=max(1, len(devices)),
-        after=after,
+        stage="sft", config=SftConfig(), out=Path("/runs") / run_id, devices=devices, after=after,
+        num_processes=max(1, len(devices)),
     )  # fmt: skip
     return Entry(id=run_id, draft=draft, state=state, place=1.0, created=0.0)
 
