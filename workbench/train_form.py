@@ -183,6 +183,13 @@ def flatten_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def known_values(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values whose keys the stage has; a browser may have kept a form of another version."""
+    groups = form_groups(stage)
+    known = {field.key for group in groups for field in group.fields} | {g.key for g in groups if g.is_optional}
+    return {key: value for key, value in values.items() if key in known}
+
+
 def read_form(stage: str, values: Mapping[str, Any]) -> Any:
     """The config of what was typed: dotted keys to text (or booleans).
 

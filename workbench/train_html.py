@@ -168,12 +168,23 @@ def _button(row: RunRow, act: str, *, is_small: bool = False) -> str:
 
 
 def render_head(
-    row: RunRow, *, alerts: Sequence[Alert] = (), events: Sequence[Mapping[str, Any]] = (), load: RunLoad | None = None,
-    command: str = "",
+    row: RunRow, *, alerts: Sequence[Alert] = (), met: Sequence[Mapping[str, Any]] = (),
+    events: Sequence[Mapping[str, Any]] = (), load: RunLoad | None = None, command: str = "",
+    is_recorded: bool = False,
 ) -> str:
-    """One run: state, progress, alerts, what the trainer confirmed, and the buttons that make sense now."""
+    """One run: state, progress, alerts, what the trainer confirmed, and the buttons that make sense now.
+
+    Args:
+        row: as the desk lists it.
+        alerts: those that hold now.
+        met: those that were met since the start, oldest first: "step", "time", "reason".
+        events: what the trainer confirmed, oldest first: "step", "time", "event" and more.
+        load: what its processes use.
+        command: of its last start.
+        is_recorded: whether this server runs nothing, so that all it shows was recorded elsewhere.
+    """
     buttons = "".join(_button(row, act) for act in _ACTIONS if _is_offered(row, act))
-    facts = [STAGE_WORDS.get(row.stage, row.stage)]
+    facts = [*(["Recorded run"] if is_recorded else []), STAGE_WORDS.get(row.stage, row.stage)]
     if row.total:
         facts.append(f"step {row.step} of {row.total}")
     if row.elapsed_seconds is not None:
@@ -196,7 +207,7 @@ def render_head(
         f'<h2 class="tr-title"><bdi>{safe_text(row.id, 100)}</bdi></h2>{_state(row)}</div>'
         f'<p class="tr-facts">{" · ".join(safe_text(fact) for fact in facts)}</p>{_progress(row)}'
         f"{_reason(row)}{render_alerts(alerts)}"
-        f'<div class="tr-buttons">{buttons}</div>{_render_events(events)}{copy}</section>'
+        f'<div class="tr-buttons">{buttons}</div>{_render_events(events)}{_render_met(met)}{copy}</section>'
     )
 
 
@@ -235,15 +246,29 @@ def _render_events(events: Sequence[Mapping[str, Any]]) -> str:
     return f'<ul class="tr-events" aria-label="What the trainer confirmed">{items}</ul>'
 
 
+def _render_met(met: Sequence[Mapping[str, Any]]) -> str:
+    if not met:
+        return ""
+    items = "".join(
+        f'<li><span class="tr-soft">{_clock(alert.get("time"))}</span> {safe_text(alert.get("reason", ""))} '
+        f'<span class="tr-soft">step {safe_text(alert.get("step", ""))}</span></li>'
+        for alert in reversed(met[-50:])
+    )
+    words = f"{len(met)} alert{'' if len(met) == 1 else 's'} met since the start"
+    return f'<details><summary>{words}</summary><ul class="tr-events">{items}</ul></details>'
+
+
+def _clock(seconds: Any) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds)) if isinstance(seconds, (int, float)) else ""
+
+
 def _event(event: Mapping[str, Any]) -> str:
     known = {"time", "step", "event"}
-    when = event.get("time")
-    clock = time.strftime("%H:%M:%S", time.localtime(when)) if isinstance(when, (int, float)) else ""
     words = str(event.get("event", "")).replace("_", " ")
     more = ", ".join(f"{key} {show_value(value)}" for key, value in event.items() if key not in known)
     step = f" at step {event['step']}" if isinstance(event.get("step"), int) else ""
     return (
-        f'<span class="tr-soft">{clock}</span> <span>{safe_text(words)}{safe_text(step)}</span> '
+        f'<span class="tr-soft">{_clock(event.get("time"))}</span> <span>{safe_text(words)}{safe_text(step)}</span> '
         f'<span class="tr-soft">{safe_text(more, 160)}</span>'
     )
 

@@ -153,6 +153,9 @@ def _completion(
         advantage = f'<span class="tr-soft" title="Advantage">A {one.advantage:+.2f}</span>'
     tone = f'<span class="tr-tone tr-{one.tone}">{one.tone}</span>' if one.tone else ""
     fault = "" if one.forecast.ok else f'<p class="tr-bad">Unreadable: {safe_text(one.forecast.reason, 200)}</p>'
+    draw = ""
+    if first is not None:
+        draw = f'<button type="button" class="tr-small" data-completion="{one.number}">Draw all its steps</button>'
     key = f' data-mark="forecast-{one.number}" data-tone="{one.tone}"' if is_linked else ""
     reply = f"<details><summary>Whole reply</summary><pre>{safe_text(one.forecast.raw, MAX_REPLY)}</pre></details>"
     why = _stage1_table(one, group, settings) if one.parts is not None else _stage2_words(one)
@@ -161,7 +164,7 @@ def _completion(
         f'<div class="tr-completion-top"><span class="tw-number">{one.number}</span>'
         f'<span class="tr-completion-words"><bdi>{words}</bdi></span>{tone}<strong title="Reward">{reward}</strong>'
         f'{advantage}</div>{fault}<details class="tr-why"><summary>Why this reward</summary>{why}{reply}</details>'
-        f'<button type="button" class="tr-small" data-completion="{one.number}">Draw all its steps</button></li>'
+        f"{draw}</li>"
     )
 
 

@@ -19,6 +19,7 @@ from workbench.runs.desk import RunDesk
 from workbench.runs.gpus import read_machine
 from workbench.runs.reader import (
     Cursor,
+    RolloutGroup,
     find_rollouts,
     read_events,
     read_group,
@@ -108,10 +109,13 @@ class TrainViews:
         try:
             events = read_events(self.desk.folder(row.id))
             alerts, load = self.desk.alerts(row.id), self.desk.load(row.id)
-            command = self.desk.command(row.id)
+            command, met = self.desk.command(row.id), self.desk.alert_log(row.id)
         except MissingFileError:  # it waits and has no folder yet, or was removed a moment ago
             return render_head(row)
-        return render_head(row, alerts=alerts, events=events, load=load, command=command)
+        return render_head(
+            row, alerts=alerts, met=met, events=events, load=load, command=command,
+            is_recorded=bool(self.desk.refusal),
+        )  # fmt: skip
 
     @_answering
     def curves(self, ask: Mapping[str, Any]) -> Answer:
@@ -188,17 +192,20 @@ class TrainViews:
         if chosen is None and groups:
             chosen = groups[-1].offset
         completion = ask.get("completion") if isinstance(ask.get("completion"), int) else None
-        page = ""
         group = None if chosen is None else read_group(folder, chosen)
-        if group is not None:
-            row = self.desk.row(run_id)
-            settings = LensSettings.of_run(row.stage, self.desk.config(run_id), folder)
-            page = render_group(group, settings, chosen=completion)
-        parts = {"list": render_group_list(groups, chosen=chosen, follows=prompt), "group": page}
         seen = ask.get("seen") if isinstance(ask.get("seen"), Mapping) else {}
-        fresh = {name: {"hash": _hash(text), "html": text} for name, text in parts.items()}
-        changed = {name: part for name, part in fresh.items() if seen.get(name) != part["hash"]}
+        page = render_group_list(groups, chosen=chosen, follows=prompt)
+        parts = {"list": {"hash": _hash(page), "html": page}}
+        group_hash = _hash(repr((completion, group)))  # the picture is drawn only when it is another one
+        if seen.get("group") != group_hash:
+            page = "" if group is None else self._render_group(run_id, group, completion)
+            parts["group"] = {"hash": group_hash, "html": page}
+        changed = {name: part for name, part in parts.items() if seen.get(name) != part["hash"]}
         return {"parts": changed, "group": chosen if group is not None else None}
+
+    def _render_group(self, run_id: str, group: RolloutGroup, completion: int | None) -> str:
+        stage, config = self.desk.row(run_id).stage, self.desk.config(run_id)
+        return render_group(group, LensSettings.of_run(stage, config, self.desk.folder(run_id)), chosen=completion)
 
     @_answering
     def log(self, ask: Mapping[str, Any]) -> Answer:

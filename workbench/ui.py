@@ -27,22 +27,44 @@ _HEADER = (
 )
 
 
+RUNS_ROOT = Path("runs")
+"""Where `tracer1 train` puts its runs too, so that both see the same ones."""
 DEMO_REFUSAL = (
     "This is a demo: nothing is trained here. The command is the real one; install the project and run it yourself."
 )
 
 
+def open_desk(settings: AppSettings, root: Path = RUNS_ROOT) -> RunDesk:
+    """The desk of training runs, which starts waiting runs when it is their turn, from now until it is closed.
+
+    Args:
+        settings: what the app was started with; a hosted Space trains nothing.
+        root: folder of the run folders, the queue and the saved settings.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    desk = _desk(settings, root)
+    desk.reconcile()
+    desk.watch()
+    return desk
+
+
+def _desk(settings: AppSettings, root: Path) -> RunDesk:
+    return RunDesk(root, root / "queue.sqlite", refusal=DEMO_REFUSAL if settings.is_space else "")
+
+
 def build_app(
-    settings: AppSettings, load: Callable[[str], Any] = load_planner, runs_root: Path = Path("runs")
+    settings: AppSettings, load: Callable[[str], Any] = load_planner, desk: RunDesk | None = None
 ) -> gr.Blocks:
-    """The app; its planner starts loading in the background at once, and waiting runs start when it is their turn.
+    """The app; its planner starts loading in the background at once.
 
     Args:
         settings: what the app was started with.
         load: makes a planner of a path.
-        runs_root: folder of the run folders, the queue and the saved settings.
+        desk: of the training runs; None for one over `RUNS_ROOT` that starts nothing.
     """
-    desk = RunDesk(runs_root, runs_root / "queue.sqlite", refusal=DEMO_REFUSAL if settings.is_space else "")
+    desk = desk or _desk(settings, RUNS_ROOT)
     shelf = PlannerShelf(load, settings.planner, only_default=settings.is_space)
     handlers = EpisodeHandlers(shelf, settings.data_root)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as demo:
@@ -51,11 +73,10 @@ def build_app(
             with gr.Tab("Episode", elem_classes="tw-tab"):
                 build_tab(handlers, settings.planner, may_choose_planner=not settings.is_space)
             with gr.Tab("Train", elem_classes="tw-tab"):
-                train.build_tab(train.TrainHandlers(desk, ConfigShelf(runs_root / "configs")), train.TrainViews(desk))
+                shelf_of_settings = ConfigShelf(desk.root / ".configs")  # no run can have this name
+                train.build_tab(train.TrainHandlers(desk, shelf_of_settings), train.TrainViews(desk))
     demo.queue(default_concurrency_limit=4, api_open=False)
     shelf.warm()
-    desk.reconcile()
-    desk.watch()
     return demo
 
 

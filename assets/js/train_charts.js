@@ -7,7 +7,6 @@ const MOST_POINTS = 1500; // of one series in this page; with more, all are aske
 const runData = new Map(); // run id -> { generation, rows, series }
 const charts = new Map(); // chart key -> { spec, plot, isDirty, isSeen, range, fine }
 let plotlyLoad = null;
-let chartAxis = view.axis;
 let replayStep = null;
 let replayTimer = null;
 
@@ -28,8 +27,9 @@ const refreshCurves = async () => {
   if (!runs.length) return;
   const loading = loadPlotly();
   const question = runs.map((id) => ({ id, generation: runData.get(id)?.generation, rows: runData.get(id)?.rows ?? 0 }));
-  const answer = await ask("curves", { runs: question, axis: view.axis });
-  if (!answer) return;
+  const axis = view.axis;
+  const answer = await ask("curves", { runs: question, axis });
+  if (!answer || axis !== view.axis) return; // points of another axis would mix
   const started = performance.now();
   let isNew = answer.runs.some(mergePoints);
   const order = runs.join("\n");
@@ -38,7 +38,10 @@ const refreshCurves = async () => {
   await loading;
   layOut(answer.charts);
   if (!isNew) return;
-  for (const chart of charts.values()) chart.isDirty = true;
+  for (const chart of charts.values()) {
+    chart.isDirty = true;
+    if (chart.range) fetchFine(chart);
+  }
   drawSeen();
   byId("tr-charts").dataset.updateMs = (performance.now() - started).toFixed(1);
 };
@@ -202,23 +205,27 @@ const draw = (chart) => {
 };
 
 // A zoomed range is asked for again with all its points where the whole curve came in buckets.
-const onZoom = async (chart, change) => {
-  if (change["xaxis.autorange"] || change.autosize) {
-    if (change["xaxis.autorange"] && chart.fine) {
-      chart.fine = null;
-      chart.isDirty = true;
-      drawSeen();
-    }
-    return;
-  }
+const onZoom = (chart, change) => {
   const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]];
-  if (!range.every(Number.isFinite)) return;
+  if (change["xaxis.autorange"]) forgetZoom(chart);
+  else if (range.every(Number.isFinite)) {
+    chart.range = range;
+    fetchFine(chart);
+  }
+};
+const forgetZoom = (chart) => {
+  chart.range = chart.fine = null;
+  chart.isDirty = true;
+  drawSeen();
+};
+const fetchFine = async (chart) => {
   const { metrics } = chart.spec;
+  const { range } = chart;
   const isThinned = curveRuns().some((id) => metrics.some((metric) => runData.get(id)?.series[metric]?.low));
   if (!isThinned) return;
   const runs = curveRuns().map((id) => ({ id }));
   const answer = await ask("curves", { runs, axis: view.axis, between: range, metrics });
-  if (!answer) return;
+  if (!answer || chart.range !== range) return;
   chart.fine = Object.fromEntries(answer.runs.filter((run) => run.series).map((run) => [run.id, run.series]));
   chart.isDirty = true;
   drawSeen();
@@ -233,14 +240,12 @@ const resizeSoon = debounced(() => {
 }, 120);
 const unzoom = () => {
   for (const chart of charts.values()) {
-    chart.fine = null;
     if (chart.plot._fullLayout) Plotly.relayout(chart.plot, { "xaxis.autorange": true, "yaxis.autorange": true });
   }
-  redrawAll();
 };
 const forgetCurves = () => {
   for (const data of runData.values()) data.rows = 0;
-  for (const chart of charts.values()) chart.fine = null;
+  for (const chart of charts.values()) chart.range = chart.fine = null;
 };
 
 // A recorded run, drawn as it grew; what is shown is always marked as a replay.

@@ -72,8 +72,9 @@ const tell = (sentence) => {
   box.hidden = !sentence;
 };
 
+let lastError = "";
 const ask = async (name, question) => {
   const answer = await server[name](question);
-  if (answer.error) tell(answer.error);
+  if (answer.error) tell((lastError = answer.error));
   return answer.error ? null : answer;
 };

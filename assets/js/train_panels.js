@@ -88,7 +88,6 @@ const refreshLens = async () => {
   };
   const answer = await ask("lens", question);
   if (!answer || lensRun !== id) return;
-  tell("");
   lensGroup = answer.group; // stays while newer groups arrive, so that nobody reads a moving page
   for (const [part, { hash, html }] of Object.entries(answer.parts)) {
     morph(byId(`tr-lens-${part}`), html);

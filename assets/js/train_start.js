@@ -60,12 +60,11 @@ const lookNow = async () => {
     return;
   }
   isAsking = true;
+  lastError = "";
   try {
     await look();
-    if (tab.dataset.isAway) tell("");
-    delete tab.dataset.isAway;
+    tell(lastError);
   } catch (error) {
-    tab.dataset.isAway = "yes";
     tell(`The server does not answer (${error.message}); runs go on without it. Trying again.`);
   } finally {
     isAsking = false;

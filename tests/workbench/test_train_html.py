@@ -82,12 +82,13 @@ def test_a_crash_shows_its_last_lines() -> None:
 def test_hostile_text_stays_text_in_every_panel() -> None:
     bad = row(id=ATTACK, reason=ATTACK, error_lines=(ATTACK,), preset=ATTACK)
     alert = Alert(kind="nan", level="error", step=1, reason=ATTACK)
-    event = {"time": 1.0, "step": 1, "event": ATTACK, ATTACK: ATTACK}
+    event = {"time": 1.0, "step": ATTACK, "event": ATTACK, "reason": ATTACK, ATTACK: ATTACK}
     gpu = Gpu(device="gpu0", name=ATTACK, total_bytes=1, used_bytes=0)
     machine = Machine(gpus=(gpu,), cpu_share=0, num_cores=1, ram_total_bytes=1, ram_used_bytes=0, disk_total_bytes=1,
                       disk_free_bytes=1)
     pages = [
-        render_runs([bad]), render_head(bad, alerts=[alert], events=[event], command=ATTACK), render_machine(machine),
+        render_runs([bad]), render_machine(machine),
+        render_head(bad, alerts=[alert], met=[event], events=[event], command=ATTACK),
         render_settings({ATTACK: {ATTACK: ATTACK}, "b": {}}), render_message(ATTACK, run_id=ATTACK),
         render_broken_plan(ATTACK, key=ATTACK),
     ]  # fmt: skip

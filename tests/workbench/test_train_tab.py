@@ -71,6 +71,15 @@ def test_a_reloaded_page_gets_its_typed_values_back(handlers: TrainHandlers) -> 
     assert 'value="7"' in page and "optim.num_steps=7" in plan
 
 
+def test_a_form_that_the_browser_kept_from_another_version_still_opens(handlers: TrainHandlers) -> None:
+    old = form(values={"optim.removed_setting": "1"})
+    page, plan = handlers.choose(event(form=old, keeps_values=True), NOBODY)
+    assert "removed_setting" not in page and "training.cli" in plan
+    for broken in ({**old, "stage": "stage9"}, {**old, "preset": "gone"}, {"stage": 7, "values": {"x": 1}}):
+        page, plan = handlers.choose(event(form=broken, keeps_values=True), NOBODY)
+        assert 'value="sft" checked' in page
+
+
 def test_the_command_shown_is_the_one_that_is_launched(handlers: TrainHandlers, desk: RunDesk) -> None:
     typed = form(values={"optim.num_steps": "7"})
     plan = handlers.preview(event(form=typed), NOBODY)

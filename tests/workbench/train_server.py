@@ -39,11 +39,11 @@ def main(runs_root: str, port: str, is_space: str) -> None:
 
     os.environ.update({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"})
     from workbench.settings import parse_settings
-    from workbench.ui import build_app, launch_options
+    from workbench.ui import build_app, launch_options, open_desk
 
     env = {"SPACE_ID": "someone/demo"} if is_space == "1" else {}
     settings = parse_settings(["--port", port, "--host", "127.0.0.1"], env=env)
-    build_app(settings, runs_root=Path(runs_root)).launch(**launch_options(settings))
+    build_app(settings, desk=open_desk(settings, Path(runs_root))).launch(**launch_options(settings))
 
 
 if __name__ == "__main__":

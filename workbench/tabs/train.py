@@ -23,7 +23,7 @@ from workbench.runs.desk import REQUESTS, RunDesk
 from workbench.runs.gpus import read_machine
 from workbench.screen import render_empty
 from workbench.theme import read_script
-from workbench.train_form import flatten_values, named_key, read_form
+from workbench.train_form import flatten_values, known_values, named_key, read_form
 from workbench.train_html import render_broken_plan, render_message, render_plan
 from workbench.train_launcher import PIPELINE, LaunchForm, render_launcher
 from workbench.train_views import TrainViews
@@ -57,8 +57,11 @@ class TrainHandlers:
         data = event._data if isinstance(event._data, Mapping) else {}
         try:
             form = self._chosen_form(data)
+            return self._render(form), self._plan(form, request)
         except WorkbenchError as error:
-            return gr.skip(), render_broken_plan(str(error), key=named_key(error))
+            if data.get("keeps_values") is not True:
+                return gr.skip(), render_broken_plan(str(error), key=named_key(error))
+        form = LaunchForm().with_preset(self.desk)  # a form of another version, kept by the browser
         return self._render(form), self._plan(form, request)
 
     def _chosen_form(self, data: Mapping[str, Any]) -> LaunchForm:
@@ -71,6 +74,7 @@ class TrainHandlers:
         form = LaunchForm.of_page(data.get("form", {}))
         if data.get("keeps_values") is not True or not form.values:
             return form.with_preset(self.desk)
+        form = replace(form, values=known_values(form.stage, form.values))
         return form if form.name else replace(form, name=self.desk.new_name(form.stage))
 
     def preview(self, event: gr.EventData, request: gr.Request) -> str:
