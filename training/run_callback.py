@@ -95,6 +95,10 @@ class RunCallback(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Marks the new checkpoint as whole, then removes the oldest."""
+        if args.world_size > 1:  # every process writes its own random state into the checkpoint
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if state.is_world_process_zero and folder.is_dir():
             if self.on_checkpoint is not None:
