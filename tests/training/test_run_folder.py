@@ -261,7 +261,7 @@ def test_screens_are_kept_once_and_bounded(run, monkeypatch):
     monkeypatch.setattr(run_folder, "MAX_SCREENS", 1)
     kept = run.keep_screen(red)
     assert kept["image_size"] == [8, 4] and run.keep_screen(red) == kept
-    assert [path.name for path in (run.path / "screens").iterdir()] == [kept["image"]]
+    assert [path.name for path in (run.path / "screens").glob("*.webp")] == [kept["image"]]
     assert run.keep_screen(blue) == {} and run.keep_screen(None) == {}
 
 
