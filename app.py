@@ -20,10 +20,11 @@ def main() -> int:
     try:
         settings = parse_settings()
         check_port(settings.host, settings.port)
-        from workbench.ui import build_app, launch_options
+        from workbench.ui import build_app, launch_options, open_runs
 
+        runs = open_runs(settings)
         print(f"TraceR1 Workbench: {settings.url} (Ctrl+C ends it)", flush=True)
-        build_app(settings).launch(**launch_options(settings))
+        build_app(settings, runs=runs).launch(**launch_options(settings))
     except (WorkbenchError, OSError) as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2

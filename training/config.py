@@ -139,6 +139,9 @@ class TinyModelConfig:
         _check(width % 64 == 0 and width > 0, "vision_hidden_size", width, "a multiple of 64")
 
 
+TRACKERS = ("tensorboard", "trackio")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
     """Steps, batches and rates that the three stages share."""
@@ -171,6 +174,8 @@ class OptimConfig:
     """Seed of initial weights, shuffling and sampling."""
     num_threads: int = 0
     """CPU threads of torch; 0 leaves torch's default."""
+    report_to: str = ""
+    """Trackers that are also written to, with commas: tensorboard, trackio; both stay on this machine."""
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "batch_size", "accumulation", "save_every", "keep_checkpoints"):
@@ -184,6 +189,13 @@ class OptimConfig:
         _check(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "a number above 0")
         _check(0 <= self.seed < 2**32, "optim.seed", self.seed, "0..4294967295")
         _check(0 <= self.num_threads <= 1024, "num_threads", self.num_threads, "0..1024 threads")
+        allowed = f"none or some of {', '.join(TRACKERS)}, with commas between them"
+        _check(set(self.trackers) <= set(TRACKERS), "report_to", self.report_to, allowed)
+
+    @property
+    def trackers(self) -> list[str]:
+        """The names in `report_to`."""
+        return [name.strip() for name in self.report_to.split(",") if name.strip()]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -274,6 +286,27 @@ class GrpoConfig:
         _check(0 <= self.logged_prompts <= 10000, "logged_prompts", self.logged_prompts, "0..10000 prompts")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraConfig:
+    """Adapters on the language layers in place of training all weights; the result is merged into whole weights."""
+
+    rank: int = 0
+    """Rank of the adapters, 0..1024; 0 trains all weights."""
+    alpha: float = 32.0
+    """The adapters' output counts alpha / rank, above 0."""
+    dropout: float = 0.0
+    """Dropout before the adapters, 0..1."""
+    frozen_weights: str = "bfloat16"
+    """bfloat16 or float32: how the weights below the adapters, which stay as they are, are held."""
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.rank <= 1024, "lora.rank", self.rank, "0..1024")
+        _check(self.alpha > 0, "lora.alpha", self.alpha, "a number above 0")
+        _check(0 <= self.dropout < 1, "lora.dropout", self.dropout, "0..1")
+        dtypes = ("bfloat16", "float32")
+        _check(self.frozen_weights in dtypes, "lora.frozen_weights", self.frozen_weights, "bfloat16 or float32")
+
+
 def _check_stage(model: str, grpo: GrpoConfig, optim: OptimConfig) -> None:
     _check(bool(model.strip()), "model", model, "a checkpoint folder or a hub id")
     allowed = f"a multiple of grpo.group_size, {grpo.group_size}: a group must fit into one forward pass"
@@ -296,9 +329,14 @@ class Stage1Config:
     """Group sampling and loss."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimisation."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Adapters in place of all weights."""
+    eval_samples: int = 32
+    """Samples of the split "val" whose greedy replies are scored when an evaluation is asked for, 0..100000."""
 
     def __post_init__(self) -> None:
         _check_stage(self.model, self.grpo, self.optim)
+        _check(0 <= self.eval_samples <= 100_000, "eval_samples", self.eval_samples, "0..100000 samples")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -320,10 +358,15 @@ class Stage2Config:
     """Group sampling and loss."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimisation."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Adapters in place of all weights."""
+    eval_samples: int = 32
+    """Samples of the split "val" whose greedy replies are scored when an evaluation is asked for, 0..100000."""
 
     def __post_init__(self) -> None:
         _check(0 < self.point_tolerance <= 1, "point_tolerance", self.point_tolerance, "0..1")
         _check_stage(self.model, self.grpo, self.optim)
+        _check(0 <= self.eval_samples <= 100_000, "eval_samples", self.eval_samples, "0..100000 samples")
 
 
 STAGES: dict[str, type] = {"sft": SftConfig, "stage1": Stage1Config, "stage2": Stage2Config}
@@ -370,11 +413,29 @@ def from_dict(cls: type[T], values: dict[str, Any], place: str = "") -> T:
     return cls(**kwargs)
 
 
+class _Typed(str):
+    """A value as it was typed on a command line; what it is depends on the field."""
+
+
+def _read_typed(text: _Typed, kind: Any) -> Any:
+    import yaml
+
+    if kind is str:
+        return str(text)  # a path may look like a number, a date, a mapping, or null
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return str(text)
+    return value if value is None or isinstance(value, (bool, int, float)) else str(text)
+
+
 def _convert(hint: Any, value: Any, place: str) -> Any:
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    kind = next(o for o in options if o is not type(None))
+    if isinstance(value, _Typed):
+        value = _read_typed(value, kind)
     if value is None and type(None) in options:
         return None
-    kind = next(o for o in options if o is not type(None))
     if dataclasses.is_dataclass(kind):
         return value if isinstance(value, kind) else from_dict(kind, value, place + ".")
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
@@ -417,13 +478,7 @@ def load_config(cls: type[T], path: Path | None, overrides: list[str]) -> T:
         key, sep, text = override.partition("=")
         if not sep or not key.strip():
             raise InputError(f"--set {override!r} is not key=value: write for example optim.num_steps=20")
-        try:
-            value = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError:
-            value = text
-        if value is not None and not isinstance(value, (bool, int, float)):
-            value = text  # YAML takes a path with ": " for a mapping and 2026-03-17 for a date
-        _set_dotted(values, key.strip(), value)
+        _set_dotted(values, key.strip(), _Typed(text))
     return from_dict(cls, values)
 
 

@@ -33,6 +33,7 @@ from trl import GRPOConfig, GRPOTrainer
 from training.config import ForecastConfig, GrpoConfig, OptimConfig
 from training.run_folder import RunFolder
 from training.samples import Sample
+from training.trackers import tracker_arguments
 
 _METRIC_NAMES = {
     "reward": "reward",
@@ -137,7 +138,7 @@ def grpo_arguments(grpo: GrpoConfig, optim: OptimConfig, run: RunFolder, model: 
         logging_steps=1,
         log_completions=False,
         log_multimodal=False,
-        report_to=[],
+        **tracker_arguments(optim, run),
         disable_tqdm=True,
         seed=optim.seed,
         use_cpu=not has_gpu,
@@ -178,10 +179,10 @@ class PlannerGRPOTrainer(GRPOTrainer):
         super().__init__(reward_funcs=[reward], train_dataset=prompt_dataset(samples, forecast), **kwargs)
         self.remove_callback(PrinterCallback)
         if grpo.freeze_vision:
-            self.model.model.visual.requires_grad_(False)
+            _vision_tower(self.model).requires_grad_(False)
         for model in (self.model, self.ref_model):
             if model is not None:
-                share_vision(self.accelerator.unwrap_model(model).model.visual)
+                share_vision(_vision_tower(self.accelerator.unwrap_model(model)))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """No model card per checkpoint; the run folder tells more."""
@@ -278,6 +279,7 @@ class PlannerGRPOTrainer(GRPOTrainer):
                 "id": sample.id,
                 "goal": sample.goal,
                 "reference": [step.to_json() for step in sample.steps],
+                **self._run.keep_screen(sample.load_image(), sample.observation.elements),
                 "completions": completions,
             })
         self._run.log_rollouts(rows)
@@ -335,6 +337,10 @@ def select_rows(inputs: dict[str, Any], rows_B: torch.Tensor) -> dict[str, Any]:
         patches = images.repeat_interleave(grid.prod(dim=-1))
         chosen["pixel_values"] = inputs["pixel_values"][patches]
     return chosen
+
+
+def _vision_tower(model: Any) -> Any:
+    return (model.get_base_model() if hasattr(model, "get_base_model") else model).model.visual
 
 
 def share_vision(visual: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from executors.tool_agents import get_tool_agent
 from training.checkpoint import check_checkpoint, read_planner_settings, save_planner_settings
 from training.config import STAGES, from_dict
 from training.presets import get_preset
-from training.run_folder import RunFolder, RunStatus
+from training.run_folder import RunFolder, RunStatus, is_first_process
 
 PIPELINE_FOLDERS = {"sft": "1_sft", "stage1": "2_stage1", "stage2": "3_stage2"}
 _RUNNERS = {
@@ -45,6 +46,13 @@ def check_inputs(stage: str, config: Any) -> None:
         get_tool_agent(config.tool_agent)
 
 
+def check_processes(stage: str) -> None:
+    """Raises InputError when this stage is started with several processes and cannot share its work."""
+    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if num_processes > 1 and stage == "sft":
+        raise InputError(f"stage sft does not share its work between {num_processes} processes: start it with one")
+
+
 def start_stage(stage: str, config: Any, path: Path, command: Sequence[str]) -> RunStatus:
     """Makes a run folder, trains in it, and returns its last state: "finished" or "stopped".
 
@@ -58,7 +66,11 @@ def start_stage(stage: str, config: Any, path: Path, command: Sequence[str]) -> 
         WorkbenchError: settings, checkpoint or folder cannot be used.
     """
     check_inputs(stage, config)
-    run = RunFolder.create(path, stage=stage, config=config, command=command, seed=config.optim.seed)
+    check_processes(stage)
+    if is_first_process():
+        run = RunFolder.create(path, stage=stage, config=config, command=command, seed=config.optim.seed)
+    else:
+        run = RunFolder.worker(path)
     return _run(stage, config, run, resume=False)
 
 
@@ -77,15 +89,18 @@ def resume_stage(path: Path, command: Sequence[str], stage: str | None = None) -
         return run.status()
     config = from_dict(STAGES[stage], run.config)
     check_inputs(stage, config)
-    return _run(stage, config, RunFolder.resume(path, command=command), resume=True)
+    check_processes(stage)
+    run = RunFolder.resume(path, command=command) if is_first_process() else RunFolder.worker(path)
+    return _run(stage, config, run, resume=True)
 
 
 def _run(stage: str, config: Any, run: RunFolder, *, resume: bool) -> RunStatus:
     module, name = _RUNNERS[stage]
     with run.session():
-        print(f"{stage}: {config.optim.num_steps} steps in {run.path}", flush=True)
+        if is_first_process():
+            print(f"{stage}: {config.optim.num_steps} steps in {run.path}", flush=True)
         getattr(importlib.import_module(module), name)(config, run, resume)
-    return run.status()
+    return run.status() if is_first_process() else RunStatus(state="finished")
 
 
 def start_pipeline(preset: str, seed: int, path: Path, command: Sequence[str]) -> RunStatus:
@@ -122,6 +137,8 @@ def resume_pipeline(path: Path, command: Sequence[str]) -> RunStatus:
     before: Path | None = None
     for stage, folder in PIPELINE_FOLDERS.items():
         config = getattr(stages, stage)
+        if config is None:
+            continue
         if before is not None:
             config = replace(config, model=str(before))
         run_path = path / folder

@@ -1,6 +1,8 @@
 """Named pipelines: the settings of SFT, Stage 1 and Stage 2 that belong together.
 
-The planner of a preset is trained from nothing on the embedded world. Values are ours, chosen on two CPU cores.
+The planners of tiny and smoke are trained from nothing on the embedded world; their values are ours, chosen on two CPU
+cores. The presets of Qwen3-VL start with Stage 1 from the paper's pretrained planner; their values follow the public
+recipes named below, and they were never run by us: give them a trajectory file with `data.path`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from training.config import (
     DataConfig,
     ForecastConfig,
     GrpoConfig,
+    LoraConfig,
     OptimConfig,
     SftConfig,
     Stage1Config,
@@ -26,9 +29,9 @@ FROM_STAGE_BEFORE = "(the stage before)"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipelineConfig:
-    """The three stages in order; `model` of the later ones is filled in by the pipeline."""
+    """The stages in order; `model` of the later ones is filled in by the pipeline. Without SFT Stage 1 is the first."""
 
-    sft: SftConfig
+    sft: SftConfig | None
     stage1: Stage1Config
     stage2: Stage2Config
 
@@ -87,7 +90,47 @@ def smoke(seed: int) -> PipelineConfig:
     )
 
 
-PRESETS: dict[str, Callable[[int], PipelineConfig]] = {"tiny": tiny, "smoke": smoke}
+def qwen3_vl_8b(seed: int) -> PipelineConfig:
+    """The paper's planner with all weights trained, in float32: about 210 GiB, so a GPU of 288 GB.
+
+    Several GPUs each hold a whole copy and multiply the batch. Learning rate, clip and KL are EasyR1's defaults, group
+    and reply length those of GUI-Libra, screenshots as large as GUI-R1's, the horizon the paper's best.
+    """
+    optim = OptimConfig(
+        num_steps=500, batch_size=8, accumulation=4, learning_rate=1e-6, precision="bfloat16",
+        gradient_checkpointing=True, save_every=25, seed=seed,
+    )  # fmt: skip
+    grpo = GrpoConfig(group_size=8, max_completion_tokens=1500, freeze_vision=True)
+    forecast = ForecastConfig(horizon=10, family="qwen3-vl")
+    data = DataConfig(max_pixels=1_258_291, seed=seed)
+    return PipelineConfig(
+        sft=None,
+        stage1=Stage1Config(model="Qwen/Qwen3-VL-8B-Thinking", data=data, forecast=forecast, grpo=grpo, optim=optim),
+        stage2=Stage2Config(model=FROM_STAGE_BEFORE, data=data, forecast=forecast, grpo=grpo, optim=optim),
+    )
+
+
+def qwen3_vl_8b_lora(seed: int) -> PipelineConfig:
+    """The same with adapters of rank 64 on the language layers: about 50 GiB, so a GPU of 80 GB.
+
+    The learning rate is ten times that of all weights, as adapters need (ours).
+    """
+    full = qwen3_vl_8b(seed)
+    lora = LoraConfig(rank=64)
+    optim = replace(full.stage1.optim, learning_rate=1e-5)
+    return PipelineConfig(
+        sft=None,
+        stage1=replace(full.stage1, lora=lora, optim=optim),
+        stage2=replace(full.stage2, lora=lora, optim=optim),
+    )
+
+
+PRESETS: dict[str, Callable[[int], PipelineConfig]] = {
+    "tiny": tiny,
+    "smoke": smoke,
+    "qwen3-vl-8b": qwen3_vl_8b,
+    "qwen3-vl-8b-lora": qwen3_vl_8b_lora,
+}
 
 
 def get_preset(name: str, seed: int = 0) -> PipelineConfig:

@@ -28,6 +28,7 @@ class RunCallback(TrainerCallback):
         keep_checkpoints: int,
         window: int = 1,
         on_checkpoint: Callable[[Path], None] | None = None,
+        evaluate: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         """Follows one trainer.
 
@@ -36,11 +37,14 @@ class RunCallback(TrainerCallback):
             keep_checkpoints: the newest ones that stay.
             window: optimiser steps that share one batch of completions; a stop waits for the end of one.
             on_checkpoint: writes what a checkpoint needs besides the trainer's files.
+            evaluate: scores of the model as it is, by name; only the first process is asked. None for no evaluation.
         """
         self.run = run
         self.keep_checkpoints = keep_checkpoints
         self.window = window
         self.on_checkpoint = on_checkpoint
+        self.evaluate = evaluate
+        self._saves_on_request = False
         self.stop_reason: str | None = None
         """Why training stopped before its last step; None when it did not."""
 
@@ -49,13 +53,35 @@ class RunCallback(TrainerCallback):
         self.run.set_progress(state.global_step, state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Advances the heartbeat and looks for a stop request; asks the trainer to save when there is one."""
-        self.run.set_progress(state.global_step, state.max_steps)
-        reason = self.run.stop_reason()
-        if reason is not None and state.global_step < state.max_steps and state.global_step % self.window == 0:
+        """Advances the heartbeat and does what was asked through the run folder, a stop and a save through the trainer.
+
+        A save waits, as a stop does, for the end of a window: a checkpoint inside of one loses its completions.
+        """
+        step = state.global_step
+        self.run.set_progress(step, state.max_steps)
+        asked = _of_first_process(args, {name: self.run.is_asked(name) for name in ("save", "evaluate")})
+        reason = _of_first_process(args, self.run.stop_reason())
+        if asked["evaluate"] and state.is_world_process_zero:
+            self._evaluate(step, state.epoch or 0.0)
+        if step % self.window:
+            return
+        if reason is not None and step < state.max_steps:
             self.stop_reason = reason
             control.should_save = True
             control.should_training_stop = True
+        self._saves_on_request = asked["save"]
+        if asked["save"]:
+            control.should_save = True
+
+    def _evaluate(self, step: int, epoch: float) -> None:
+        scores = {name: _number(value) for name, value in self.evaluate().items()} if self.evaluate else {}
+        if not scores:
+            self.run.confirm("evaluate", "not evaluated", step, reason="there are no samples to evaluate on")
+            return
+        self.run.log_metrics(step, round(epoch, 6), scores)
+        self.run.confirm("evaluate", "evaluated", step, scores=scores)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        print(f"step {step} evaluated  {shown}", flush=True)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """One line of metrics per step; the summary that a trainer logs at its end is left out."""
@@ -69,12 +95,30 @@ class RunCallback(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Marks the new checkpoint as whole, then removes the oldest."""
+        if args.world_size > 1:  # every process writes its own random state into the checkpoint
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if state.is_world_process_zero and folder.is_dir():
             if self.on_checkpoint is not None:
                 self.on_checkpoint(folder)
             self.run.mark_checkpoint(folder)
             self.run.prune_checkpoints(self.keep_checkpoints)
+            if self._saves_on_request:
+                self.run.confirm("save", "saved", state.global_step, checkpoint=folder.name)
+                self._saves_on_request = False
+            if self.stop_reason is not None:
+                self.run.confirm("stop", "stopped", state.global_step, checkpoint=folder.name)
+
+
+def _of_first_process(args: Any, value: Any) -> Any:
+    """The first process's value in all processes: requests come at any time, and all must act after the same step."""
+    if args.world_size == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value], from_process=0)[0]
 
 
 def _number(value: Any) -> Any:

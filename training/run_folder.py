@@ -3,13 +3,18 @@
     config.yaml      the full config, secrets removed
     run.json         stage, schema version, command, versions, platform, seed, pid and the process's start time
     status.json      state (running, finished, stopped, failed), reason, time
-    heartbeat.json   time, step, total; every two seconds while the process lives
+    heartbeat.json   time, step, total, requests seen; every two seconds while the process lives
     metrics.jsonl    one object per optimiser step: step, epoch, time, every metric
     rollouts.jsonl   one object per prompt and step: goal, completions with texts, rewards and advantages
-    log.txt          what was printed
+    events.jsonl     what was asked of the run and done: time, step, event
+    screens/         the screenshots of the rollouts, by the hash of their pixels
+    tracer1.json     how completions were asked for and parsed
+    log.txt          what was printed; log.1.txt and so on are older
     checkpoints/     checkpoint-<step>/, each with complete.json once it is whole
     final/           the result
-    stop             written by a reader: save after this step and stop
+    stop, save, evaluate   written by a reader and removed when it is done: what to do after the present step
+    kill             written by a reader before it ends the process
+    launch/          of who launched the run: command, settings of several processes, what they printed
 
 JSON files are replaced atomically; lines are appended whole, and a reader leaves out a last line that was torn by a
 kill. This module needs neither torch nor transformers (training.run_callback connects it to their trainers).
@@ -19,7 +24,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
+import faulthandler
+import hashlib
 import json
 import os
 import platform
@@ -42,17 +48,29 @@ import yaml
 
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
 from training.config import to_dict
+from training.run_log import logged
 
 RUN_SCHEMA_VERSION = 1
 HEARTBEAT_SECONDS = 2.0
-STATES = ("running", "finished", "stopped", "failed", "crashed")
-"""A status file says one of the first four; "crashed" is what a reader sees when it says running and nobody runs."""
+STATES = ("running", "finished", "stopped", "failed", "crashed", "killed")
+"""A status file says one of the first four; "crashed" is what a reader sees when it says running and nobody runs, and
+"killed" when a person ended the process."""
+REQUESTS = ("stop", "save", "evaluate")
+"""What a reader may ask of a training process; each is a file in the run folder."""
+MAX_SCREENS = 5000
+"""Screenshots kept of one run; rollouts beyond have none."""
+_LAUNCH_FOLDER = "launch"
 _LEAST_FREE_BYTES = 1 << 20
 """Free space below which an error is told as a full disk; the smallest checkpoint needs more."""
 _PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenizers", "numpy", "pillow")
 _SECRET_NAME = re.compile(r"(^|[_.-])(api_?key|key|secret|password|passwd|token)$", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 _REMOVED = "removed"
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the run folder; of the processes of `accelerate launch` only the first one does."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class RunStopped(Exception):
@@ -80,6 +98,7 @@ class RunFolder:
         self._step = 0
         self._total = 0
         self._interrupts = 0
+        self._is_writer = True
         self._lock = threading.Lock()
 
     # ---------------------------------------------------------------- reading
@@ -166,20 +185,48 @@ class RunFolder:
     def status(self) -> RunStatus:
         """The run's state; "crashed" when the file says running and the process is gone."""
         record = _read_json(self.path / "status.json")
-        state = str(record.get("state", "crashed"))
+        if record.get("state", "running") == "running" and not self.is_alive():
+            record = _read_json(self.path / "status.json")  # it may have said its last word just before it ended
+        state = str(record.get("state", "running"))
         status = RunStatus(state=state, reason=str(record.get("reason", "")), time=float(record.get("time", 0.0)))
-        if state == "running" and not self.is_alive():
-            seen = self.heartbeat()
-            reason = f"the process ended without a word after step {seen.get('step', 0)}"
-            return RunStatus(state="crashed", reason=reason, time=float(seen.get("time", status.time)))
-        return status
+        if state != "running" or self.is_alive():
+            return status
+        seen = self.heartbeat()
+        when, step = float(seen.get("time", status.time)), seen.get("step", 0)
+        if (self.path / "kill").exists():
+            return RunStatus(state="killed", reason=f"killed by a person after step {step}", time=when)
+        return RunStatus(state="crashed", reason=f"the process ended without a word after step {step}", time=when)
+
+    def request(self, what: str) -> None:
+        """Asks the training process for one of `REQUESTS`, after its present step: "stop" also saves.
+
+        Raises:
+            InputError: the request is unknown.
+            OutputError: the folder cannot be written.
+        """
+        if what not in REQUESTS:
+            raise InputError(f"request {what!r} is unknown: choose one of {', '.join(REQUESTS)}")
+        self._touch(what)
 
     def request_stop(self) -> None:
-        """Asks the training process to save after its present step and to stop."""
+        """`request("stop")`."""
+        self.request("stop")
+
+    def mark_killed(self) -> None:
+        """Says that the process is about to be ended by a person; raises OutputError when that cannot be written."""
+        self._touch("kill")
+
+    def _touch(self, name: str) -> None:
         try:
-            (self.path / "stop").touch()
+            (self.path / name).touch()
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}/stop ({error.strerror}): check the folder's rights") from None
+            raise OutputError(
+                f"cannot write {self.path}/{name} ({error.strerror}): check the folder's rights"
+            ) from None
+
+    def events(self) -> list[dict[str, Any]]:
+        """All lines of events.jsonl, oldest first."""
+        return list(_read_lines(self.path / "events.jsonl"))
 
     def last_checkpoint(self) -> Path | None:
         """The newest whole checkpoint; those without a marker or with a file of another size are passed over."""
@@ -200,7 +247,7 @@ class RunFolder:
         """A new run folder with config.yaml and run.json.
 
         Args:
-            path: a folder that does not exist or is empty.
+            path: a folder that does not exist, or holds nothing but launch/.
             stage: "sft", "stage1" or "stage2".
             config: the stage's config dataclass.
             command: the command line, for the record.
@@ -211,7 +258,7 @@ class RunFolder:
         """
         run = cls(Path(path))
         try:
-            if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            if run.path.exists() and (not run.path.is_dir() or {p.name for p in run.path.iterdir()} - {_LAUNCH_FOLDER}):
                 raise OutputError(
                     f"run folder {path} is already used: choose another --out, or go on with --resume {path}"
                 )
@@ -226,6 +273,13 @@ class RunFolder:
                 f"cannot write run folder {path} ({error.strerror}): choose a folder you may write"
             ) from None
         run._set_status("running", "starting")
+        return run
+
+    @classmethod
+    def worker(cls, path: Path | str) -> RunFolder:
+        """The folder as the other processes of a run see it: what they would write is left to the first process."""
+        run = cls(Path(path))
+        run._is_writer = False
         return run
 
     @classmethod
@@ -252,12 +306,13 @@ class RunFolder:
         if step is None:
             step = 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
         try:
-            for name in ("metrics.jsonl", "rollouts.jsonl"):
+            for name in ("metrics.jsonl", "rollouts.jsonl", "events.jsonl"):
                 _cut_lines(run.path / name, step)
             for number, folder in run._checkpoints():
                 if number > step or not is_whole_checkpoint(folder):
                     shutil.rmtree(folder)
-            (run.path / "stop").unlink(missing_ok=True)
+            for name in (*REQUESTS, "kill"):
+                (run.path / name).unlink(missing_ok=True)
             info = run.info
             resumes = [*info.get("resumes", []), {"time": time.time(), "step": step, "command": _scrub_all(command)}]
             run._write_json("run.json", {**info, **_process(), "resumes": resumes})
@@ -276,10 +331,16 @@ class RunFolder:
         full (libraries tell that in many ways). The first Ctrl-C (or SIGTERM) asks
         for a stop after the present step; the second raises KeyboardInterrupt at once.
         """
+        if not self._is_writer:
+            with self._signals(), contextlib.suppress(RunStopped):
+                yield self
+            return
         done = threading.Event()
         thread = threading.Thread(target=self._beat, args=(done,), name="heartbeat", daemon=True)
         self._set_status("running", "")
-        with _tee(self.path / "log.txt"), self._signals():
+        with contextlib.suppress(OSError, ValueError):  # no standard error, or one without a file, as in tests
+            faulthandler.enable(sys.__stderr__)
+        with logged(self.path / "log.txt", self.path / _LAUNCH_FOLDER / "output.txt"), self._signals():
             thread.start()
             try:
                 yield self
@@ -313,9 +374,39 @@ class RunFolder:
         """Why the run should stop after this step; None to go on."""
         if self._interrupts:
             return "interrupted from the keyboard"
-        if (self.path / "stop").exists():
+        if self.is_asked("stop"):
             return "asked to stop"
         return None
+
+    def is_asked(self, what: str) -> bool:
+        """Whether one of `REQUESTS` is open."""
+        return (self.path / what).exists()
+
+    def confirm(self, what: str, event: str, step: int, **details: Any) -> None:
+        """Closes a request: says in events.jsonl what was done at which step, then removes the request."""
+        if self._is_writer:
+            self._append("events.jsonl", [{"step": step, "time": time.time(), "event": event, **details}])
+            (self.path / what).unlink(missing_ok=True)
+
+    def keep_screen(self, image: Any, elements: Iterable[Any] = ()) -> dict[str, Any]:
+        """Keeps a screenshot (PIL) and its element tree once and returns what a rollout says of it.
+
+        {} for None or beyond `MAX_SCREENS`. The elements (executors.trajectory.Element) lie beside the image under its
+        name with ".json"; a rollout's actions can then be grounded again.
+        """
+        if image is None or not self._is_writer:
+            return {}
+        pixels = f"{image.mode}{image.size}".encode() + image.tobytes()
+        path = self.path / "screens" / f"{hashlib.blake2b(pixels, digest_size=8).hexdigest()}.webp"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            if sum(1 for _ in path.parent.glob("*.webp")) >= MAX_SCREENS:
+                return {}
+            partial = path.with_suffix(".partial")
+            image.convert("RGB").save(partial, format="WEBP", quality=85)
+            _write_atomic(path.with_suffix(".json"), json.dumps([element.to_json() for element in elements]))
+            partial.replace(path)  # last, so that a screenshot is never without its elements
+        return {"image": path.name, "image_size": list(image.size)}
 
     def set_progress(self, step: int, total: int) -> None:
         """The step and the number of steps that the heartbeat tells."""
@@ -332,11 +423,15 @@ class RunFolder:
 
     def mark_checkpoint(self, folder: Path) -> None:
         """Writes complete.json into a checkpoint: the sizes of its files. Call it when all else is saved."""
+        if not self._is_writer:
+            return
         sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
         _write_atomic(folder / "complete.json", json.dumps(sizes, indent=1))
 
     def prune_checkpoints(self, keep: int) -> None:
         """Removes all but the newest `keep` whole checkpoints."""
+        if not self._is_writer:
+            return
         whole = [folder for _, folder in self._checkpoints() if is_whole_checkpoint(folder)]
         for folder in whole[keep:]:
             (folder / "complete.json").unlink()  # first, so that a half removed checkpoint is never taken for whole
@@ -344,7 +439,7 @@ class RunFolder:
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(_finite(row), ensure_ascii=False, default=str) + "\n" for row in rows)
-        if text:
+        if text and self._is_writer:
             with (self.path / name).open("a", encoding="utf-8") as out:
                 out.write(text)
 
@@ -356,7 +451,9 @@ class RunFolder:
 
     def _write_heartbeat(self) -> None:
         with self._lock, contextlib.suppress(OSError):  # a full disk shows when metrics are written, not here
-            self._write_json("heartbeat.json", {"time": time.time(), "step": self._step, "total": self._total})
+            seen = [name for name in REQUESTS if self.is_asked(name)]
+            record = {"time": time.time(), "step": self._step, "total": self._total, "seen": seen}
+            self._write_json("heartbeat.json", record)
 
     def _beat(self, done: threading.Event) -> None:
         while True:
@@ -415,7 +512,13 @@ def _describe(stage: str, command: Sequence[str], seed: int) -> dict[str, Any]:
 
 
 def _process() -> dict[str, Any]:
-    return {"pid": os.getpid(), "process_started": psutil.Process().create_time()}
+    """Which process writes the run, of how many, and the name that whoever launched it gave the start."""
+    return {
+        "pid": os.getpid(),
+        "process_started": psutil.Process().create_time(),
+        "num_processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "launch": os.environ.get("TRACER1_LAUNCH", ""),
+    }
 
 
 def _git_revision() -> str | None:
@@ -490,41 +593,3 @@ def _cut_lines(path: Path, step: int) -> None:
     if path.exists():
         kept = [json.dumps(row, ensure_ascii=False) for row in _read_lines(path) if row.get("step", 0) <= step]
         _write_atomic(path, "".join(line + "\n" for line in kept))
-
-
-class _Tee(io.TextIOBase):
-    """A text stream that also writes to a file."""
-
-    def __init__(self, stream: Any, log: Any) -> None:
-        self._stream, self._log = stream, log
-
-    def write(self, text: str) -> int:
-        self._stream.write(text)
-        self._log.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-        self._log.flush()
-
-    def isatty(self) -> bool:
-        return False  # no progress bars with control codes in a log
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return getattr(self._stream, "encoding", "utf-8")
-
-
-@contextlib.contextmanager
-def _tee(path: Path) -> Iterator[None]:
-    before = sys.stdout, sys.stderr
-    with path.open("a", encoding="utf-8", buffering=1) as log:
-        sys.stdout, sys.stderr = _Tee(before[0], log), _Tee(before[1], log)
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-            sys.stdout, sys.stderr = before

@@ -35,6 +35,7 @@ from training.reading import ReadingRecord, build_reading_records
 from training.samples import Sample, build_samples
 from training.sft_batches import Collator, SftRecord, build_sft_records, corpus_of, plan_batches
 from training.tiny import build_model, build_processor, save_checkpoint
+from training.trackers import tracker_arguments
 
 if TYPE_CHECKING:
     from training.run_folder import RunFolder
@@ -240,7 +241,7 @@ def _build_trainer(
         save_steps=optim.save_every,
         logging_steps=1,
         save_total_limit=None,
-        report_to=[],
+        **tracker_arguments(optim, run),
         seed=optim.seed,
         use_cpu=not has_gpu,
         dataloader_pin_memory=has_gpu,
@@ -253,6 +254,7 @@ def _build_trainer(
         run,
         keep_checkpoints=optim.keep_checkpoints,
         on_checkpoint=partial(save_planner_settings, config=config.forecast),
+        evaluate=(lambda: validate(trainer.model, processor, validation, collator, config)) if validation else None,
     )
     trainer = Trainer(
         model=model,

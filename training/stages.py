@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from executors.errors import ExecutorError, InputError
 from executors.tool_agents import Grounding, ToolAgent, get_tool_agent
 from training.checkpoint import load_model_and_processor, read_planner_settings, save_planner_settings
-from training.config import ForecastConfig, RewardConfig, Stage1Config, Stage2Config
+from training.config import ForecastConfig, LoraConfig, RewardConfig, Stage1Config, Stage2Config
 from training.datasets.simulator import load_trajectories
 from training.forecast import Forecast, ForecastStep, parse_forecast
 from training.rewards import TrajectoryReward, grounded_reward, trajectory_reward
@@ -212,7 +212,7 @@ def _train(
 
     from training.cpu import speed_up_on_cpu
     from training.run_callback import RunCallback, quiet_libraries
-    from training.run_folder import RunStopped
+    from training.run_folder import RunStopped, is_first_process
     from training.tiny import save_checkpoint
 
     quiet_libraries()
@@ -222,7 +222,10 @@ def _train(
     samples = list(build_samples(load_trajectories(config.data), forecast, max_pixels=config.data.max_pixels))
     if not samples:
         raise InputError(f"config field 'data': split {config.data.split!r} has no samples: give another file or split")
-    model, processor = load_model_and_processor(config.model, dtype="float32")
+    if is_first_process():
+        save_planner_settings(run.path, forecast)
+    dtype = config.lora.frozen_weights if config.lora.rank else "float32"
+    model, processor = load_model_and_processor(config.model, dtype=dtype)
     speed_up_on_cpu(model)
     print(f"{len(samples)} prompts, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
 
@@ -233,6 +236,7 @@ def _train(
         keep_checkpoints=config.optim.keep_checkpoints,
         window=config.grpo.updates_per_batch,
         on_checkpoint=partial(save_planner_settings, config=forecast),
+        evaluate=(lambda: _evaluate(config, forecast, trainer, make_reward)) if config.eval_samples else None,
     )
     trainer = PlannerGRPOTrainer(
         model=model,
@@ -244,11 +248,68 @@ def _train(
         reward=make_reward(samples, forecast),
         run=run,
         callbacks=[callback],
+        peft_config=_adapters(config.lora),
     )
     checkpoint = run.last_checkpoint() if resume else None
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if callback.stop_reason is not None:
         raise RunStopped(callback.stop_reason)
-    save_checkpoint(run.final_path, trainer.accelerator.unwrap_model(trainer.model), processor)
-    save_planner_settings(run.final_path, forecast)
+    if trainer.accelerator.is_main_process:
+        trained = trainer.accelerator.unwrap_model(trainer.model)
+        save_checkpoint(run.final_path, trained.merge_and_unload() if config.lora.rank else trained, processor)
+        save_planner_settings(run.final_path, forecast)
     return run.final_path
+
+
+def _adapters(lora: LoraConfig) -> Any:
+    """The settings of peft for adapters on all linear layers of the language model; None for none."""
+    if not lora.rank:
+        return None
+    try:
+        import peft
+    except ImportError:
+        raise InputError(
+            "config field 'lora.rank': adapters need the package peft: install it with `pip install peft`, or set 0"
+        ) from None
+    layers = r".*\.language_model\.layers\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    return peft.LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=layers, task_type="CAUSAL_LM"
+    )
+
+
+def _evaluate(
+    config: Stage1Config | Stage2Config,
+    forecast: ForecastConfig,
+    trainer: Any,
+    make_reward: Callable[[Sequence[Sample], ForecastConfig], Any],
+) -> dict[str, float]:
+    """The stage's reward and its parts on greedy replies to samples of the split "val", named "val/..."."""
+    from training.planner import PlanRequest, TransformersPlanner
+
+    data = replace(
+        config.data, split="val", num_episodes=min(config.data.num_episodes, config.eval_samples), mistake_rate=0.0,
+        interruption_rate=0.0,
+    )  # fmt: skip
+    samples = list(build_samples(load_trajectories(data), forecast, max_pixels=data.max_pixels))
+    samples = samples[:: max(1, len(samples) // config.eval_samples)][: config.eval_samples]
+    if not samples:
+        return {}
+    requests = [
+        PlanRequest(
+            goal=sample.goal, history=sample.history, spaces=sample.spaces,
+            observation=replace(sample.observation, image=sample.load_image()),
+        )
+        for sample in samples
+    ]  # fmt: skip
+    planner = TransformersPlanner.of_model(
+        trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, forecast
+    )
+    replies = [[{"content": reply.raw}] for reply in planner.forecast(requests)]
+    scores: dict[str, float] = {}
+    rewards = make_reward(samples, forecast)(
+        completions=replies, sample=list(range(len(samples))), log_metric=scores.__setitem__
+    )
+    scored = [reward for reward in rewards if reward is not None]
+    if scored:
+        scores["reward"] = sum(scored) / len(scored)
+    return {f"val/{name}": value for name, value in scores.items()}

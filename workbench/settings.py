@@ -20,6 +20,7 @@ from workbench.people import People, Role, read_people
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED_PLANNER = ROOT / "assets" / "tiny_planner"
 DEFAULT_STORE = Path("outputs/workbench")
+DEFAULT_RUNS = Path("runs")
 
 
 def _shown(path: Path) -> str:
@@ -41,6 +42,8 @@ class AppSettings:
     """Folder below which recorded trajectories may be opened."""
     store_root: Path = DEFAULT_STORE
     """Folder of what the workbench keeps: the database and the screenshots of episodes."""
+    runs_root: Path = DEFAULT_RUNS
+    """Folder of training runs and their queue; `tracer1 train` puts its runs there too."""
     people: People = field(default_factory=People)
     """Who may log in, and as what; on loopback nobody needs to."""
     space_host: str = ""
@@ -88,6 +91,8 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
                         help="folder with recorded trajectories, *.jsonl (default: data)")
     parser.add_argument("--store", type=Path, default=DEFAULT_STORE, metavar="DIR",
                         help=f"folder of the workbench's own database and screenshots (default: {DEFAULT_STORE})")
+    parser.add_argument("--runs", type=Path, default=DEFAULT_RUNS, metavar="DIR",
+                        help=f"folder of training runs and their queue (default: {DEFAULT_RUNS})")
     parser.add_argument("--people", type=Path, default=None, metavar="FILE",
                         help="who may log in, needed when other machines can reach the server; "
                         f"made by `{PEOPLE_COMMAND} FILE NAME:ROLE`")
@@ -110,6 +115,7 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
         planner=args.planner or _shown(SHIPPED_PLANNER),
         data_root=(args.data or Path("data")).resolve(),
         store_root=args.store.resolve(),
+        runs_root=args.runs,
         people=people,
         space_host=env.get("SPACE_HOST", "space") if is_space else "",
     )

@@ -13,9 +13,12 @@ from workbench.episode_desk import EpisodeDesk
 from workbench.episode_handlers import EpisodeHandlers
 from workbench.episode_store import EpisodeStore
 from workbench.guard import GuardMiddleware
+from workbench.people import Role
 from workbench.planner_shelf import PlannerShelf
+from workbench.runs.configs import ConfigShelf
+from workbench.runs.desk import RunDesk
 from workbench.settings import AppSettings
-from workbench.tabs.episode import build_tab
+from workbench.tabs import episode, train
 from workbench.theme import make_theme, read_css
 
 TITLE = "TraceR1 Workbench"
@@ -25,21 +28,56 @@ _HEADER = (
     "<p>Anticipatory planning: forecast several steps, act on the first, look again.</p></header>"
 )
 
+DEMO_REFUSAL = (
+    "This is a demo: nothing is trained here. The command is the real one; install the project and run it yourself."
+)
 
-def build_app(settings: AppSettings, load: Callable[[str], Any] = load_planner) -> gr.Blocks:
+
+def open_runs(settings: AppSettings) -> RunDesk:
+    """The desk of training runs, which starts waiting runs when it is their turn, from now until it is closed.
+
+    Args:
+        settings: what the app was started with; a hosted Space trains nothing.
+
+    Raises:
+        OutputError: the folder of runs cannot be written.
+    """
+    runs = _make_runs(settings)
+    runs.reconcile()
+    runs.watch()
+    return runs
+
+
+def _make_runs(settings: AppSettings) -> RunDesk:
+    root = settings.runs_root
+    return RunDesk(root, root / "queue.sqlite", refusal=DEMO_REFUSAL if settings.is_space else "")
+
+
+def build_app(
+    settings: AppSettings, load: Callable[[str], Any] = load_planner, runs: RunDesk | None = None
+) -> gr.Blocks:
     """The app; its planner starts loading in the background at once.
 
     Args:
         settings: what the app was started with.
         load: makes a planner of a path.
+        runs: the desk of training runs; None for one that starts nothing.
     """
+    runs = runs or _make_runs(settings)
     shelf = PlannerShelf(load, settings.planner, only_default=settings.is_space)
     desk = EpisodeDesk(EpisodeStore(settings.store_root), settings.data_root, shelf.get)
-    handlers = EpisodeHandlers(shelf, desk, settings)
+    configs = ConfigShelf(runs.root / ".configs")  # no run can have this name
+
+    def check_operator(name: str | None, what: str) -> None:
+        settings.people.check(name, Role.OPERATOR, what)
+
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as demo:
         gr.HTML(_HEADER)
-        with gr.Tabs(), gr.Tab("Episode", elem_classes="tw-tab"):
-            build_tab(handlers)
+        with gr.Tabs():
+            with gr.Tab("Episode", elem_classes="tw-tab"):
+                episode.build_tab(EpisodeHandlers(shelf, desk, settings))
+            with gr.Tab("Train", elem_classes="tw-tab"):
+                train.build_tab(train.TrainHandlers(runs, configs, check_operator), train.TrainViews(runs))
     demo.queue(default_concurrency_limit=4, api_open=False)
     shelf.warm()
     return demo

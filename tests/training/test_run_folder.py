@@ -222,3 +222,63 @@ def test_json_files_are_replaced_whole(run):
     run._write_json("status.json", {"state": "running"})
     assert [path.name for path in run.path.iterdir() if "partial" in path.name] == []
     assert json.loads((run.path / "status.json").read_text()) == {"state": "running"}
+
+
+def test_a_folder_with_only_the_launchers_files_can_be_used(tmp_path):
+    (tmp_path / "run" / "launch").mkdir(parents=True)
+    RunFolder.create(tmp_path / "run", stage="sft", config=SftConfig(), command=[], seed=0)
+
+
+@pytest.mark.parametrize("what", run_folder.REQUESTS)
+def test_a_request_is_asked_seen_and_confirmed(run, what):
+    run.request(what)
+    assert run.is_asked(what)
+    run._write_heartbeat()
+    assert run.heartbeat()["seen"] == [what]
+    run.confirm(what, "done", 3, note="x")
+    assert not run.is_asked(what)
+    (event,) = run.events()
+    assert (event["event"], event["step"], event["note"]) == ("done", 3, "x")
+    with pytest.raises(InputError, match="explode"):
+        run.request("explode")
+
+
+def test_a_run_that_a_person_killed_is_told_from_a_crash_until_it_is_resumed(run):
+    run.mark_killed()
+    run.request("save")
+    _pretend_dead(run)
+    assert run.status().state == "killed"
+    resumed = RunFolder.resume(run.path, command=[])
+    assert not run.is_asked("save")
+    _pretend_dead(resumed)
+    assert resumed.status().state == "crashed"
+
+
+def test_screens_are_kept_once_and_bounded(run, monkeypatch):
+    from PIL import Image
+
+    red, blue = Image.new("RGB", (8, 4), "red"), Image.new("RGB", (8, 4), "blue")
+    monkeypatch.setattr(run_folder, "MAX_SCREENS", 1)
+    kept = run.keep_screen(red)
+    assert kept["image_size"] == [8, 4] and run.keep_screen(red) == kept
+    assert [path.name for path in (run.path / "screens").glob("*.webp")] == [kept["image"]]
+    assert run.keep_screen(blue) == {} and run.keep_screen(None) == {}
+
+
+def test_a_worker_writes_nothing(run):
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+    worker = RunFolder.worker(run.path)
+    with worker.session():
+        worker.log_metrics(1, 0.1, {"loss": 1.0})
+        worker.log_rollouts([{"step": 1}])
+        worker.confirm("stop", "stopped", 1)
+        worker.mark_checkpoint(run.checkpoints_path)
+        worker.prune_checkpoints(0)
+        raise RunStopped("asked to stop")
+    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+
+
+def test_the_folder_tells_who_launched_the_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACER1_LAUNCH", "a-name")
+    run = RunFolder.create(tmp_path / "run", stage="sft", config=SftConfig(), command=[], seed=0)
+    assert (run.info["launch"], run.info["num_processes"]) == ("a-name", 1)

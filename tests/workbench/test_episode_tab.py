@@ -348,7 +348,7 @@ def test_a_reply_that_is_readable_in_part_shows_that_part(data_root: Path, tmp_p
 
 def test_without_a_planner_the_page_says_how_to_get_one_and_steps_can_be_added(tmp_path: Path) -> None:
     shelf = PlannerShelf(lambda path: None, str(tmp_path / "tiny_planner"))
-    settings = AppSettings(data_root=tmp_path, store_root=tmp_path)
+    settings = AppSettings(data_root=tmp_path, store_root=tmp_path, runs_root=tmp_path)
     desk = EpisodeDesk(EpisodeStore(tmp_path), tmp_path, shelf.get)
     handlers = EpisodeHandlers(shelf, desk, settings)
     tab = Tab(handlers).start()
@@ -413,7 +413,7 @@ def test_a_screenshot_that_is_gone_is_said(tab: Tab, handlers: EpisodeHandlers) 
 
 
 def test_the_whole_page_is_built_and_offers_no_api(tmp_path: Path) -> None:
-    settings = AppSettings(planner=str(tmp_path / "none"), data_root=tmp_path, store_root=tmp_path)
+    settings = AppSettings(planner=str(tmp_path / "none"), data_root=tmp_path, store_root=tmp_path, runs_root=tmp_path)
     demo = build_app(settings, load=lambda path: None)
     assert isinstance(demo, gr.Blocks)
     assert {fn.api_visibility for fn in demo.fns.values()} == {"private"}
@@ -423,7 +423,7 @@ def test_the_whole_page_is_built_and_offers_no_api(tmp_path: Path) -> None:
 
 
 def test_a_hosted_space_lists_no_episodes_of_others(tmp_path: Path) -> None:
-    settings = AppSettings(planner=str(tmp_path / "none"), data_root=tmp_path, store_root=tmp_path, space_host="x.hf")
+    settings = AppSettings(planner=str(tmp_path / "none"), data_root=tmp_path, store_root=tmp_path, runs_root=tmp_path, space_host="x.hf")
     labels = [block.label for block in build_app(settings, load=lambda path: None).blocks.values()
               if isinstance(block, gr.Tab)]
     assert "Episode" in labels and "Past episodes" not in labels

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from executors.errors import InputError
 from training.config import STAGES, load_config
+from training.presets import PRESETS
 
 HELP = "train a planner: SFT warm start, Stage 1, Stage 2, or all three as a pipeline"
 
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         stage.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with this run under its own config")
     text = "run SFT, Stage 1 and Stage 2 one after another"
     pipeline = stages.add_parser("pipeline", help=text, description=text)
-    pipeline.add_argument("--preset", metavar="NAME", help="tiny (the planner that ships) or smoke (two minutes)")
+    pipeline.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)}")
     pipeline.add_argument("--out", type=Path, metavar="FOLDER", help="folder to make (runs/pipeline-<time>)")
     pipeline.add_argument("--seed", type=int, metavar="N", help="seed of everything, 0 when not given")
     pipeline.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with this pipeline")
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             _refuse_beside_resume(args, ("preset", "out", "seed"))
             status = pipeline.resume_pipeline(args.resume, command)
         elif args.preset is None:
-            raise InputError("--preset is missing: give --preset tiny or --preset smoke, or --resume FOLDER")
+            raise InputError(f"--preset is missing: give one of {', '.join(PRESETS)}, or --resume FOLDER")
         else:
             status = pipeline.start_pipeline(args.preset, args.seed or 0, out, command)
         result = (args.resume or out) / "planner"
