@@ -137,9 +137,10 @@ def build_model(
 ) -> Qwen3VLForConditionalGeneration:
     """The model with random weights in float32; equal seeds give equal weights.
 
-    The library draws all weights with a deviation of 0.02, which suits layers some thousand wide: in one of 256 a signal
-    fades to a tenth at each attention, and what sets one screenshot apart from another is lost in what they share. So
-    weights are scaled to the width they read from, and the patch embedding starts as the whitening of real patches.
+    The library draws all weights with a deviation of 0.02, which suits layers some thousand wide. In one of 256 a
+    signal fades to a tenth at each attention, and what sets one screenshot apart from another is lost in what they
+    share. So weights are scaled to the width they read from, and the patch embedding starts as the whitening of real
+    patches.
 
     Args:
         config: widths and depths.

@@ -73,7 +73,8 @@ def free_port() -> int:
 def start_app(*args: str, store: Path, port: int = 0) -> tuple[subprocess.Popen, str, float]:
     """The app in a process of its own over this store, its address, and the seconds until it answered."""
     port = port or free_port()
-    command = [sys.executable, "app.py", "--port", str(port), "--store", str(store), "--runs", str(store / "runs"), *args]
+    folders = ["--store", str(store), "--runs", str(store / "runs")]
+    command = [sys.executable, "app.py", "--port", str(port), *folders, *args]
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     url = f"http://localhost:{port}"

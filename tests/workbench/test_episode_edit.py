@@ -173,7 +173,8 @@ def test_a_place_that_a_person_set_for_a_later_screen_is_kept() -> None:
 
 
 def test_a_plan_becomes_a_forecast_and_is_read_back() -> None:
-    made = ForecastMade(forecast=Forecast(steps=TWO.steps, thought="hm"), messages=({"role": "user"},), plan_seconds=2.0)
+    forecast = Forecast(steps=TWO.steps, thought="hm")
+    made = ForecastMade(forecast=forecast, messages=({"role": "user"},), plan_seconds=2.0)
     assert Plan.of(made) == TWO and Plan.of(None) == Plan()
     changed = delete_step(TWO, 1)
     again = changed.made(made)

@@ -423,7 +423,9 @@ def test_the_whole_page_is_built_and_offers_no_api(tmp_path: Path) -> None:
 
 
 def test_a_hosted_space_lists_no_episodes_of_others(tmp_path: Path) -> None:
-    settings = AppSettings(planner=str(tmp_path / "none"), data_root=tmp_path, store_root=tmp_path, runs_root=tmp_path, space_host="x.hf")
+    settings = AppSettings(
+        planner=str(tmp_path / "none"), data_root=tmp_path, store_root=tmp_path, runs_root=tmp_path, space_host="x.hf"
+    )
     labels = [block.label for block in build_app(settings, load=lambda path: None).blocks.values()
               if isinstance(block, gr.Tab)]
     assert "Episode" in labels and "Past episodes" not in labels

@@ -118,7 +118,7 @@ def test_the_command_adds_people_and_tells_what_is_wrong(tmp_path: Path, run_pyt
 def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("guarded")
     add_person(folder / "people.json", "ada:operator", PASSWORD)
-    process, url, _ = start_app("--people", str(folder / "people.json"), "--store", str(folder / "store"))
+    process, url, _ = start_app("--people", str(folder / "people.json"), store=folder / "store")
     yield url
     process.terminate()
     process.wait(timeout=20)
