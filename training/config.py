@@ -254,6 +254,9 @@ class GrpoConfig:
     """Optimiser passes over one batch of completions (GRPO's mu)."""
     drop_zero_variance: bool = True
     """Leave groups out of the loss whose rewards are all equal; they are counted either way."""
+    refill_rounds: int = 0
+    """How often a batch samples other prompts to replace groups whose rewards are all equal, 0..16; each round costs a
+    generation of the whole batch (DAPO's dynamic sampling)."""
     freeze_vision: bool = False
     """Keep the vision tower as it is; its features of a screenshot are then computed once and kept."""
     share_prefix: bool = True
@@ -279,6 +282,7 @@ class GrpoConfig:
         losses = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
         _check(self.loss_type in losses, "loss_type", self.loss_type, f"one of {', '.join(losses)}")
         _check(self.updates_per_batch >= 1, "updates_per_batch", self.updates_per_batch, "at least 1")
+        _check(0 <= self.refill_rounds <= 16, "refill_rounds", self.refill_rounds, "0..16 rounds")
         _check(self.screenshot_cache_mb >= 0, "screenshot_cache_mb", self.screenshot_cache_mb, "0 or a number of MiB")
         _check(self.max_prompt_tokens >= 0, "max_prompt_tokens", self.max_prompt_tokens, "0 or a number of tokens")
         _check(0 <= self.logged_prompts <= 10000, "logged_prompts", self.logged_prompts, "0..10000 prompts")

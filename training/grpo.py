@@ -4,9 +4,10 @@ Added to TRL 1.16:
 
 1. Groups without a signal leave the loss: all rewards equal (`GrpoConfig.drop_zero_variance`), or fewer than two
    completions scored. So does a completion whose reward is None. Their tokens are masked, their KL included, and the
-   loss is normalised by what is left: dapo by the tokens kept, bnpo by those of the forward pass, grpo and dr_grpo by
-   the completions kept. Their rows skip the forward and backward pass. A batch in which nothing is left gives a loss
-   of zero. (TRL and the paper keep such groups: advantage 0, but the KL and the normaliser count them.)
+   loss is normalised by what is left: dapo, cispo and vespo by the tokens kept, bnpo by those of the forward pass, the
+   others by the completions kept. Their rows skip the forward and backward pass. A batch in which nothing is left gives
+   a loss of zero. (TRL and the paper keep such groups: advantage 0, but the KL and the normaliser count them.) By
+   option, other prompts take their places (training.refill).
 2. The completions of a prompt share one encoding of it, forward and backward (training.shared_prefix): in the policy
    update, in the old and the reference log-probabilities, and when completions are sampled. The language head sees
    completion tokens only. Where a model or a setting does not allow that, TRL's own path is taken and the reason is
@@ -40,6 +41,7 @@ from training.config import ForecastConfig, GrpoConfig, OptimConfig
 from training.frozen_vision import accept_features, tower_features
 from training.prompt_encoder import EncodedImage, EncodedPrompt, PromptEncoder, image_inputs
 from training.prompt_stream import PromptStream, prompt_dataset
+from training.refill import other_prompts, refill
 from training.run_folder import RunFolder
 from training.samples import Sample
 from training.shared_prefix import (
@@ -180,13 +182,17 @@ class PlannerGRPOTrainer(GRPOTrainer):
             return False
         for model in models:
             enable_shared_prefix(model)
-        is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled  # a tower alone would run on parts of weights
-        if self._grpo.freeze_vision and not is_sharded:
+        if self._grpo.freeze_vision and not self._may_be_sharded:
             tower = models[0].model.visual
             for model in models:
                 accept_features(model.model.visual)
             self._encoder.transform = partial(self._tower_features, tower)
         return True
+
+    @property
+    def _may_be_sharded(self) -> bool:
+        """Whether every process must take part in each pass, and a part of the model cannot run by itself."""
+        return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
     def _tower_features(self, tower: Any, image: EncodedImage) -> EncodedImage:
         with self.accelerator.autocast():
@@ -267,39 +273,58 @@ class PlannerGRPOTrainer(GRPOTrainer):
         self._seconds[name] += time.perf_counter() - start
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = self._sample_batch(inputs)
+        num_groups = len(inputs) // self.num_generations
+        for number in range(self._grpo.refill_rounds):
+            if self._sum_over_processes(num_groups - _num_with_signal(batch, self.num_generations)) == 0:
+                break
+            key = f"{self.args.seed}/{self.state.global_step}/{number}/{self.accelerator.process_index}"
+            others = other_prompts(len(self._samples), num_groups, key)
+            rows = [self.train_dataset[index] for index in others for _ in range(self.num_generations)]
+            more = self._sample_batch(rows)
+            batch = refill(batch, more, self.num_generations, self.processing_class.tokenizer.pad_token_id)
+        keep_B = batch.pop("keep")
+        self._prompts = batch.pop("prompts")
+        dropped = self._sum_over_processes(num_groups - _num_with_signal({"keep": keep_B}, self.num_generations))
+        self._metrics["train"]["groups_dropped"].append(dropped)
+        batch["tool_mask"] = batch["completion_mask"] * keep_B[:, None]  # TRL's loss mask, apart from attention
+        batch["num_items_in_batch"] = self.accelerator.gather(batch["tool_mask"].sum()).sum()
+        num_kept = self._sum_over_processes(int(keep_B.sum()))
+        batch["row_scale"] = self._sum_over_processes(len(keep_B)) / max(1, num_kept)
+        self._fill_log_probs(batch, keep_B)
+        return batch
+
+    def _sum_over_processes(self, count: int) -> int:
+        return int(self.accelerator.gather(torch.tensor([count], device=self.accelerator.device)).sum())
+
+    def _sample_batch(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Completions and rewards of the rows, with "keep", "prompts" and "prompt_index", see training.refill."""
         size = self.num_generations
-        self._group_samples = [row["sample"] for row in inputs[::size]]
         start = time.perf_counter()
+        self._group_samples = [row["sample"] for row in inputs[::size]]
         encoded = {index: self._encoder.encode(index) for index in dict.fromkeys(self._group_samples)}
         self._count_seconds("encode_seconds", start)
         self._prompts = [encoded[index] for index in self._group_samples]
         self._row_prompts = [row // size for row in range(len(inputs))]
         self._is_sampling_batch = True
         try:
-            output = super()._generate_and_score_completions(inputs)
+            batch = super()._generate_and_score_completions(inputs)
         finally:
             self._is_sampling_batch = False
         rewards_B = [score["reward"] for score in self._reward.scores]
         keep_B, share = signal_mask(rewards_B, size, self._grpo.drop_zero_variance)
-        metrics = self._metrics["train"]
-        metrics["zero_variance_share"].append(share)
-        self._write_rollouts(inputs, output["advantages"].tolist())
-        keep = torch.tensor(keep_B, device=output["completion_mask"].device)
-        output["prompt_index"] = torch.tensor(self._row_prompts, device=keep.device)
-        output["tool_mask"] = output["completion_mask"] * keep[:, None]  # TRL's loss mask, apart from attention
-        counts = [output["tool_mask"].sum(), keep.sum(), torch.tensor(len(keep_B), device=keep.device)]
-        counts.append(torch.tensor(sum(not any(keep_B[i : i + size]) for i in range(0, len(keep_B), size))).to(keep))
-        tokens, kept, total, dropped = self.accelerator.gather(torch.stack(counts)).view(-1, 4).sum(dim=0)
-        metrics["groups_dropped"].append(dropped.item())
-        output["num_items_in_batch"] = tokens
-        output["row_scale"] = total / kept.clamp(min=1)
-        self._fill_log_probs(output, keep)
-        return output
+        self._metrics["train"]["zero_variance_share"].append(share)
+        self._write_rollouts(inputs, batch["advantages"].tolist())
+        device = batch["completion_mask"].device
+        batch["keep"] = torch.tensor(keep_B, device=device)
+        batch["prompt_index"] = torch.tensor(self._row_prompts, device=device)
+        return {**batch, "prompts": self._prompts}
 
     @property
     def _postponed(self) -> dict[str, Any]:
         """The models whose log-probabilities wait for the rewards, by the names of TRL's batch."""
-        if self.use_vllm or self.ref_model is None and self.beta != 0:  # vLLM's correction, a reference by adapter
+        has_adapter_reference = self.ref_model is None and self.beta != 0
+        if self.use_vllm or has_adapter_reference or self._may_be_sharded:  # vLLM's correction reads them before
             return {}
         return {"old_per_token_logps": self.model, "ref_per_token_logps": self.ref_model}
 
@@ -450,6 +475,10 @@ def signal_mask(
         counts = len(scored) >= 2 and not (is_flat and drop_zero_variance)
         keep += [counts and reward is not None for reward in group]
     return keep, num_flat / max(1, math.ceil(len(rewards_B) / group_size))
+
+
+def _num_with_signal(batch: dict[str, Any], group_size: int) -> int:
+    return int(batch["keep"].view(-1, group_size).any(dim=1).sum())
 
 
 def collapse_runs(ids: Sequence[int], pad: int) -> list[int]:

@@ -139,5 +139,15 @@ class PromptEncoder:
         return encoded
 
 
+def prompts_within(
+    samples: Sequence[Sample], processor: Any, forecast: ForecastConfig, max_tokens: int
+) -> list[Sample]:
+    """The samples whose prompts have at most `max_tokens` tokens, image tokens included; all of them for 0."""
+    if max_tokens == 0:
+        return list(samples)
+    encoder = PromptEncoder(processor, samples, forecast, max_cache_bytes=0)
+    return [sample for index, sample in enumerate(samples) if encoder.num_tokens(index) <= max_tokens]
+
+
 def _digest(image: Image) -> bytes:
     return hashlib.blake2b(image.tobytes(), digest_size=16, salt=b"%dx%d" % image.size).digest()

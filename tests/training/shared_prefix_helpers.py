@@ -69,7 +69,8 @@ class GroupBatch:
     @property
     def grids_of_rows(self):
         """Grids of all rows' images."""
-        return torch.tensor([grid for _, grid in self._images_of(self.keys)])
+        grids = [grid for _, grid in self._images_of(self.keys)]
+        return torch.tensor(grids, device=self.prompt_ids.device)
 
     @property
     def num_images_of_rows(self):
@@ -81,7 +82,8 @@ class GroupBatch:
         images = self._images_of(dict.fromkeys(self.keys))
         if not images:
             return None, None
-        return torch.cat([patches for patches, _ in images]), torch.tensor([grid for _, grid in images])
+        grids = torch.tensor([grid for _, grid in images], device=self.prompt_ids.device)
+        return torch.cat([patches for patches, _ in images]), grids
 
 
 def group_batch(prompts, completions, *, vocab=96, keys=None, seed=0):
@@ -137,5 +139,5 @@ def shared_log_probs(model, batch):
     packed = pack_rows(
         batch.prompt_ids, batch.prompt_mask, batch.completion_ids, batch.completion_mask, groups, positions
     )
-    order = torch.tensor(packed.rows).argsort()
+    order = torch.tensor(packed.rows, device=batch.prompt_ids.device).argsort()
     return tuple(scores[order] for scores in packed_log_probs(model, packed, pixels, grids))

@@ -16,6 +16,7 @@ from tests.training.grpo_helpers import FORECAST, reward_variety, stage1_config,
 from training import stages
 from training.checkpoint import load_model_and_processor, read_planner_settings
 from training.grpo import collapse_runs, select_rows, signal_mask
+from training.prompt_encoder import PromptEncoder
 from training.prompt_stream import PromptStream, prompt_dataset
 from training.run_folder import RunFolder
 from training.stages import run_stage1
@@ -148,6 +149,40 @@ def test_loss_is_normalised_by_the_completions_that_count(tmp_path, monkeypatch,
     one_pass = _train(tmp_path, monkeypatch, "one pass", grpo=shape, optim=large)
     norms = [run.metrics()[0]["grad_norm"] for run in (accumulated, one_pass)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-3) and norms[0] > 0
+
+
+def test_refilled_batches_drop_fewer_groups(tmp_path, monkeypatch):
+    import training.grpo as grpo_module
+
+    calls = []
+
+    def first_batch_is_flat(rewards, size, drop):
+        calls.append(len(rewards))
+        is_flat = len(calls) % 2 == 1
+        return [not is_flat] * len(rewards), float(is_flat)
+
+    monkeypatch.setattr(grpo_module, "signal_mask", first_batch_is_flat)
+    grpo = {"updates_per_batch": 2, "refill_rounds": 3}
+    run = _train(tmp_path, monkeypatch, "run", grpo=grpo, optim={"num_steps": 2})
+    assert calls == [4, 4]  # one round was enough
+    first, second = run.metrics()
+    assert first["groups_dropped"] == 0 and first["zero_variance_share"] == 0.5
+    assert first["grad_norm"] > 0 and second["grad_norm"] > 0
+    assert len(run.rollouts()) == 4
+
+
+def test_runs_say_what_sharing_saved_and_where_the_time_went(tmp_path, monkeypatch, capsys):
+    _, processor = load_model_and_processor(tiny_checkpoint(), device="cpu")
+    encoder = PromptEncoder(processor, tiny_samples(), FORECAST, max_cache_bytes=0)
+    lengths = sorted(encoder.num_tokens(index) for index in range(len(tiny_samples())))
+    limit = lengths[-1] - 1
+    run = _train(tmp_path, monkeypatch, "run", optim={"num_steps": 1}, grpo={"max_prompt_tokens": limit})
+    (row,) = run.metrics()
+    parts = ("encode_seconds", "generate_seconds", "reward_seconds", "log_prob_seconds", "update_seconds")
+    assert sum(row[name] for name in parts) == pytest.approx(row["step_seconds"], rel=1e-3)
+    assert min(row[name] for name in parts) > 0
+    assert row["tokens_computed"] > 0 and row["tokens_saved"] > 0
+    assert f"prompts are left out, longer than {limit} tokens" in capsys.readouterr().out
 
 
 def test_a_batch_without_a_signal_has_no_gradient_and_measures_nothing(tmp_path):

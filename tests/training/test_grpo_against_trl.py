@@ -1,5 +1,11 @@
 """Whole training steps: our trainer's losses and gradient norms against those of TRL's own trainer, from one seed."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -23,14 +29,15 @@ class LetterReward:
         return [score["reward"] for score in self.scores]
 
 
-def _series(tmp_path, name, *, is_stock, grpo, optim, changes=None, peft_config=None):
+def train_series(tmp_path, name, *, is_stock, grpo, optim, changes=None, checkpoint=None, adapters=None):
     """(loss, grad_norm) of each step and the trainer."""
     from training.grpo import PlannerGRPOTrainer, grpo_arguments
 
-    config = stage1_config(tiny_checkpoint(), grpo={"drop_zero_variance": False, **grpo}, optim=optim)
+    checkpoint = checkpoint or tiny_checkpoint()
+    config = stage1_config(checkpoint, grpo={"drop_zero_variance": False, **grpo}, optim=optim)
     run = RunFolder.create(tmp_path / name, stage="stage1", config=config, command=[], seed=0)
     torch.manual_seed(0)
-    model, processor = load_model_and_processor(tiny_checkpoint(), dtype="float32", device="cpu")
+    model, processor = load_model_and_processor(checkpoint, dtype="float32", device="cpu")
     if config.grpo.freeze_vision:
         model.model.visual.requires_grad_(False)
     args = grpo_arguments(config.grpo, config.optim, run, model)
@@ -38,7 +45,7 @@ def _series(tmp_path, name, *, is_stock, grpo, optim, changes=None, peft_config=
         setattr(args, key, value)
     shared = {
         "model": model, "args": args, "processing_class": processor, "samples": tiny_samples(), "forecast": FORECAST,
-        "reward": LetterReward(), "peft_config": peft_config,
+        "reward": LetterReward(), "peft_config": adapters,
     }  # fmt: skip
     trainer = StockTrainer(**shared) if is_stock else PlannerGRPOTrainer(grpo=config.grpo, run=run, **shared)
     trainer.train()
@@ -48,8 +55,8 @@ def _series(tmp_path, name, *, is_stock, grpo, optim, changes=None, peft_config=
 def _assert_same_series(tmp_path, steps, tolerance=1e-5, **settings):
     settings["optim"] = {"num_steps": steps, "batch_size": 8, "accumulation": 1, **settings.get("optim", {})}
     settings["grpo"] = {"group_size": 4, "updates_per_batch": 1, **settings.get("grpo", {})}
-    stock, _ = _series(tmp_path, "stock", is_stock=True, **settings)
-    ours, trainer = _series(tmp_path, "ours", is_stock=False, **settings)
+    stock, _ = train_series(tmp_path, "stock", is_stock=True, **settings)
+    ours, trainer = train_series(tmp_path, "ours", is_stock=False, **settings)
     assert len(stock) == len(ours) == steps
     assert sum(norm for _, norm in stock) > 0
     for step, (theirs, mine) in enumerate(zip(stock, ours, strict=True)):
@@ -86,3 +93,25 @@ def test_settings_change_nothing_but_the_time(tmp_path, settings):
     settings["grpo"] = {"updates_per_batch": 2, "kl_coef": 0.05, **settings.get("grpo", {})}
     settings["optim"] = {"learning_rate": 1e-3, **settings.get("optim", {})}
     _assert_same_series(tmp_path, 2, **settings)
+
+
+def test_adapters_train_as_in_trl(tmp_path):
+    peft = pytest.importorskip("peft", reason="LoRA needs the peft package")
+    torch.manual_seed(5)
+    adapters = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"])
+    grpo = {"updates_per_batch": 2, "kl_coef": 0.05}
+    _assert_same_series(tmp_path, 2, grpo=grpo, optim={"learning_rate": 1e-2}, adapters=adapters)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_series_of_trl(tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*launch, "-m", "tests.training.grpo_processes", str(tmp_path), str(tiny_checkpoint())],
+        cwd=Path(__file__).resolve().parents[2], env=environment, check=True,
+    )  # fmt: skip
+    series = json.loads((tmp_path / "series.json").read_text())
+    assert series["processes"] == 2 and sum(norm for _, norm in series["stock"]) > 0
+    for theirs, mine in zip(series["stock"], series["ours"], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-6)

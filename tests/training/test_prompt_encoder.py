@@ -9,7 +9,7 @@ from executors.errors import InputError
 from tests.training.grpo_helpers import FORECAST, tiny_checkpoint, tiny_samples
 from training.checkpoint import load_model_and_processor
 from training.frozen_vision import accept_features, tower_features
-from training.prompt_encoder import PromptEncoder, image_inputs
+from training.prompt_encoder import PromptEncoder, image_inputs, prompts_within
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,17 @@ def test_the_least_recently_used_screenshot_leaves_a_full_cache(model_and_proces
     assert encoder.num_preprocessed == 3
     encoder.encode(1)
     assert encoder.num_preprocessed == 4
+
+
+def test_prompts_over_the_limit_are_left_out(model_and_processor):
+    _, processor = model_and_processor
+    samples = [tiny_samples()[0], replace(tiny_samples()[0], goal="a much longer goal " * 9)]
+    short, long = (_encoder(processor, samples).num_tokens(index) for index in (0, 1))
+    assert short < long
+    assert prompts_within(samples, processor, FORECAST, short) == samples[:1]
+    assert prompts_within(samples, processor, FORECAST, short - 1) == []
+    for limit in (long, 0):
+        assert prompts_within(samples, processor, FORECAST, limit) == samples
 
 
 def test_a_goal_that_holds_the_image_token_is_named(model_and_processor):
