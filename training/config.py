@@ -256,7 +256,8 @@ class GrpoConfig:
     clip_high: float = 0.3
     """Upper clip of the importance ratio (EasyR1)."""
     loss_type: str = "dapo"
-    """Loss aggregation of TRL: grpo, dapo, dr_grpo, bnpo."""
+    """Loss of TRL: grpo, dapo, dr_grpo, bnpo, cispo, sapo, luspo or vespo. For cispo, clip_high is the largest ratio
+    itself, of which 5 is usual; sapo and vespo do not clip."""
     temperature: float = 1.0
     """Sampling temperature; truncated sampling is not offered, it biases the gradient."""
     max_completion_tokens: int = 512
@@ -265,8 +266,18 @@ class GrpoConfig:
     """Optimiser passes over one batch of completions (GRPO's mu)."""
     drop_zero_variance: bool = True
     """Leave groups out of the loss whose rewards are all equal; they are counted either way."""
+    refill_rounds: int = 0
+    """How often a batch samples other prompts to replace groups whose rewards are all equal, 0..16; each round costs a
+    generation of the whole batch (DAPO's dynamic sampling)."""
     freeze_vision: bool = False
-    """Keep the vision tower as it is."""
+    """Keep the vision tower as it is; its features of a screenshot are then computed once and kept."""
+    share_prefix: bool = True
+    """Completions of a prompt share one encoding of its text and screenshot, forward and backward; results are equal
+    up to rounding. Off, or where a model does not allow it (the run says so), each has its own, as in TRL."""
+    screenshot_cache_mb: int = 1024
+    """Memory for preprocessed screenshots (or their features) kept between batches, in MiB; 0 keeps one at most."""
+    max_prompt_tokens: int = 0
+    """Prompts longer than this, image tokens included, are left out and counted; 0 takes all."""
     use_vllm: bool = False
     """Sample with vLLM in the same process (needs a GPU and the vllm extra)."""
     logged_prompts: int = 8
@@ -280,9 +291,12 @@ class GrpoConfig:
         _check(self.clip_high >= 0, "clip_high", self.clip_high, "a number of at least 0")
         longest = self.max_completion_tokens
         _check(longest >= 8, "max_completion_tokens", longest, "at least 8 tokens")
-        losses = ("grpo", "dapo", "dr_grpo", "bnpo")
+        losses = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
         _check(self.loss_type in losses, "loss_type", self.loss_type, f"one of {', '.join(losses)}")
         _check(self.updates_per_batch >= 1, "updates_per_batch", self.updates_per_batch, "at least 1")
+        _check(0 <= self.refill_rounds <= 16, "refill_rounds", self.refill_rounds, "0..16 rounds")
+        _check(self.screenshot_cache_mb >= 0, "screenshot_cache_mb", self.screenshot_cache_mb, "0 or a number of MiB")
+        _check(self.max_prompt_tokens >= 0, "max_prompt_tokens", self.max_prompt_tokens, "0 or a number of tokens")
         _check(0 <= self.logged_prompts <= 10000, "logged_prompts", self.logged_prompts, "0..10000 prompts")
 
 

@@ -4,35 +4,57 @@ Added to TRL 1.16:
 
 1. Groups without a signal leave the loss: all rewards equal (`GrpoConfig.drop_zero_variance`), or fewer than two
    completions scored. So does a completion whose reward is None. Their tokens are masked, their KL included, and the
-   loss is normalised by what is left: dapo by the tokens kept, bnpo by those of the forward pass, grpo and dr_grpo by
-   the completions kept. Their rows skip the forward and backward pass. A batch in which nothing is left gives a loss
-   of zero. (TRL and the paper keep such groups: advantage 0, but the KL and the normaliser count them.)
-2. Each distinct screenshot of a batch is preprocessed once and goes through the vision tower once, not G times.
-3. The prompts' order is a function of seed and position alone, so a resumed run sees the prompts that it would have
+   loss is normalised by what is left: dapo, cispo and vespo by the tokens kept, bnpo by those of the forward pass, the
+   others by the completions kept. Their rows skip the forward and backward pass. A batch in which nothing is left gives
+   a loss of zero. (TRL and the paper keep such groups: advantage 0, but the KL and the normaliser count them.) By
+   option, other prompts take their places (training.refill).
+2. The completions of a prompt share one encoding of it, forward and backward (training.shared_prefix): in the policy
+   update, in the old and the reference log-probabilities, and when completions are sampled. The language head sees
+   completion tokens only. Where a model or a setting does not allow that, TRL's own path is taken and the reason is
+   printed. Groups stay together when a batch is shuffled and split.
+3. Each distinct screenshot is preprocessed once and kept between batches (training.prompt_encoder); its pixels go to
+   the device once per forward pass. A frozen vision tower sees each screenshot once, its features are kept instead.
+4. Old and reference log-probabilities are computed after the rewards, for the completions that count.
+5. The prompts' order is a function of seed and position alone, so a resumed run sees the prompts that it would have
    seen, in any epoch.
-4. With vLLM in the same process, runs of image tokens are collapsed to one before sampling: vLLM expands them itself,
+6. With vLLM in the same process, runs of image tokens are collapsed to one before sampling: vLLM expands them itself,
    and TRL 1.16 hands over the expanded ones (trl issue 6294).
 
-Legend: B completions of a batch, G completions of a prompt, C completion tokens.
+Legend: B completions of a batch, G completions of a prompt, P prompt tokens, C completion tokens.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
-from datasets import Dataset
 from torch.utils.data import Sampler
-from transformers import BatchFeature, PrinterCallback
+from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from training.config import ForecastConfig, GrpoConfig, OptimConfig
+from training.frozen_vision import accept_features, tower_features
+from training.prompt_encoder import EncodedImage, EncodedPrompt, PromptEncoder, image_inputs
+from training.prompt_stream import PromptStream, prompt_dataset
+from training.refill import other_prompts, refill
 from training.run_folder import RunFolder
 from training.samples import Sample
+from training.shared_prefix import (
+    can_pack_rows,
+    chunk_groups,
+    enable_shared_prefix,
+    generate_shared,
+    groups_of,
+    pack_rows,
+    packed_log_probs,
+    prompt_positions,
+    why_not_shared,
+)
 from training.trackers import tracker_arguments
 
 _METRIC_NAMES = {
@@ -47,6 +69,9 @@ _METRIC_NAMES = {
     "sampling/sampling_logp_difference/mean": "sampling_logp_difference",
 }
 """TRL's name -> ours; TRL's other metrics are left out."""
+_OWN_METRICS = frozenset({"zero_variance_share", "groups_dropped"})
+_MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
+"""Loss types that TRL divides by the number of completions."""
 
 
 class CompletionReward(Protocol):
@@ -58,54 +83,6 @@ class CompletionReward(Protocol):
     def __call__(self, **columns: Any) -> list[float | None]:
         """The rewards of a batch, in TRL's calling convention."""
         ...
-
-
-class PromptStream(Sampler[int]):
-    """Indices of prompts for a whole run, each G times in a row, each batch of prompts once per optimiser pass.
-
-    One permutation of all prompts follows another; prompts of one batch may come from two of them.
-    """
-
-    def __init__(
-        self, num_samples: int, *, group_size: int, prompts: int, passes: int, batches: int, seed: int
-    ) -> None:
-        """`prompts` per generation batch, `passes` forward passes over one batch, `batches` in the whole run."""
-        self.num_samples, self.group_size, self.prompts = num_samples, group_size, prompts
-        self.passes, self.batches, self.seed = passes, batches, seed
-
-    def __len__(self) -> int:
-        return self.batches * self.passes * self.prompts * self.group_size
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed)
-        waiting: list[int] = []
-        for _ in range(self.batches):
-            while len(waiting) < self.prompts:
-                waiting += torch.randperm(self.num_samples, generator=generator).tolist()
-            batch, waiting = waiting[: self.prompts], waiting[self.prompts :]
-            for _ in range(self.passes):
-                for index in batch:
-                    yield from [index] * self.group_size
-
-
-def prompt_dataset(samples: Sequence[Sample], forecast: ForecastConfig) -> Dataset:
-    """A dataset of "prompt" (messages), "images" (list of PIL) and "sample" (index), built row by row when read."""
-
-    @lru_cache(maxsize=64)
-    def load_image(index: int) -> Any:
-        return samples[index].load_image()
-
-    def transform(rows: dict[str, list[int]]) -> dict[str, list[Any]]:
-        images = [load_image(index) for index in rows["sample"]]
-        return {
-            "prompt": [samples[index].messages(forecast) for index in rows["sample"]],
-            "images": [[] if image is None else [image] for image in images],
-            "sample": rows["sample"],
-        }
-
-    dataset = Dataset.from_dict({"sample": list(range(len(samples)))})
-    dataset.set_transform(transform)
-    return dataset
 
 
 def grpo_arguments(grpo: GrpoConfig, optim: OptimConfig, run: RunFolder, model: Any) -> GRPOConfig:
@@ -178,11 +155,49 @@ class PlannerGRPOTrainer(GRPOTrainer):
         self._samples, self._grpo, self._reward, self._run = samples, grpo, reward, run
         super().__init__(reward_funcs=[reward], train_dataset=prompt_dataset(samples, forecast), **kwargs)
         self.remove_callback(PrinterCallback)
+        self._encoder = PromptEncoder(
+            self.processing_class, samples, forecast, max_cache_bytes=grpo.screenshot_cache_mb * 2**20
+        )
+        self._prompts: list[EncodedPrompt] = []  # of the generation batch, one for each group
+        self._row_prompts: list[int] = []  # for each row of the pass under way, its index among them
+        self._is_sampling_batch = False
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._tokens: dict[str, int] = defaultdict(int)
         if grpo.freeze_vision:
-            _vision_tower(self.model).requires_grad_(False)
-        for model in (self.model, self.ref_model):
-            if model is not None:
-                share_vision(_vision_tower(self.accelerator.unwrap_model(model)))
+            self._base_model(self.model).model.visual.requires_grad_(False)
+        self._shares_prefix = grpo.share_prefix and self._share_prefix()
+
+    def _base_model(self, model: Any) -> Any:
+        """The transformers model inside wrappers and adapters."""
+        model = self.accelerator.unwrap_model(model)
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+    def _share_prefix(self) -> bool:
+        """Prepares the models for shared prompts; False, with a printed reason, where that would not be exact."""
+        models = [self._base_model(model) for model in (self.model, self.ref_model) if model is not None]
+        reason = next((reason for model in models if (reason := why_not_shared(model))), None)
+        if self.aux_loss_enabled:
+            reason = "the load-balancing loss of experts counts every token"
+        if reason is not None:
+            print(f"prompts are not shared between completions, TRL's own path is taken: {reason}", flush=True)
+            return False
+        for model in models:
+            enable_shared_prefix(model)
+        if self._grpo.freeze_vision and not self._may_be_sharded:
+            tower = models[0].model.visual
+            for model in models:
+                accept_features(model.model.visual)
+            self._encoder.transform = partial(self._tower_features, tower)
+        return True
+
+    @property
+    def _may_be_sharded(self) -> bool:
+        """Whether every process must take part in each pass, and a part of the model cannot run by itself."""
+        return self.is_fsdp_enabled or self.is_deepspeed_enabled
+
+    def _tower_features(self, tower: Any, image: EncodedImage) -> EncodedImage:
+        with self.accelerator.autocast():
+            return tower_features(tower, image)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """No model card per checkpoint; the run folder tells more."""
@@ -199,48 +214,199 @@ class PlannerGRPOTrainer(GRPOTrainer):
             seed=args.seed,
         )
 
-    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, Any]:
-        prompt_ids, images, fields = super()._tokenize_prompts(prompts)
-        if images is not None:  # TRL says None for a prompt without a screenshot, which the processor refuses
-            images = [row or [] for row in images]
-        return prompt_ids, images, fields
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """TRL's, but groups stay together: they are shuffled, and split into forward passes, as wholes."""
+        if not self.model.training:
+            return super()._prepare_inputs(generation_batch)
+        passes = self.args.steps_per_generation
+        if self._step % (passes * self.num_iterations) == 0 or self._buffered_inputs is None:
+            output = self._generate_and_score_completions(generation_batch)
+            order = torch.randperm(output["prompt_index"].size(0)).tolist()  # TRL's draw, so sampling goes on equally
+            groups = groups_of(output["prompt_index"][order].tolist())
+            rows = torch.tensor([order[place] for group in groups for place in group])
+            chunks = rows.to(output["prompt_index"].device).chunk(passes)
+            self._buffered_inputs = [select_rows(output, chunk) for chunk in chunks]
+        return self._buffered_inputs[self._step % passes]
 
-    def _generate_single_turn(self, prompt_ids: Any, images: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.use_vllm and self.vllm_mode == "colocate" and images is not None:
-            pad = self.model.config.image_token_id
-            prompt_ids = [collapse_runs(ids, pad) for ids in prompt_ids]
-        return super()._generate_single_turn(prompt_ids, images, *args, **kwargs)
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, Any]:
+        """Token ids of each row; the images are kept from TRL, which would preprocess and copy them for each row."""
+        return [self._prompts[index].ids for index in self._row_prompts], None, {}
+
+    def _generate_single_turn(self, prompt_ids: Any, images: Any, fields: Any, *args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        if self.use_vllm:
+            loaded = [self._samples[index].load_image() for index in self._group_samples]
+            images = [None if (image := loaded[index]) is None else [image] for index in self._row_prompts]
+            if self.vllm_mode == "colocate":
+                pad = self._base_model(self.model).config.image_token_id
+                prompt_ids = [collapse_runs(ids, pad) for ids in prompt_ids]
+            images = images if any(images) else None
+            result = super()._generate_single_turn(prompt_ids, images, fields, *args, **kwargs)
+        elif self._shares_prefix:
+            model = self.accelerator.unwrap_model(self.model)
+            values, grids = image_inputs(self._prompts, self.accelerator.device)
+            model.generate = partial(generate_shared, model, model.generate, values, grids, self.num_generations)
+            try:
+                result = super()._generate_single_turn(prompt_ids, None, {}, *args, **kwargs)
+            finally:
+                del model.generate
+        else:
+            result = super()._generate_single_turn(prompt_ids, None, self._row_images(prompt_ids), *args, **kwargs)
+        self._count_seconds("generate_seconds", start)
+        return result
+
+    def _row_images(self, ids: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """The images of all rows as TRL's own path takes them, each prompt's as often as it has rows."""
+        values, grids = image_inputs([self._prompts[index] for index in self._row_prompts], self.accelerator.device)
+        if values is None:
+            return {}
+        pad = self._base_model(self.model).config.image_token_id
+        types = [[int(token == pad) for token in row] for row in ids]
+        return {"pixel_values": values, "image_grid_thw": grids, "mm_token_type_ids": types}
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        rewards = super()._calculate_rewards(*args, **kwargs)
+        self._count_seconds("reward_seconds", start)
+        return rewards
+
+    def _count_seconds(self, name: str, start: float) -> None:
+        self._seconds[name] += time.perf_counter() - start
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        with _preprocessed_once(self.processing_class.image_processor):
-            output = super()._generate_and_score_completions(inputs)
+        batch = self._sample_batch(inputs)
+        num_groups = len(inputs) // self.num_generations
+        for number in range(self._grpo.refill_rounds):
+            if self._sum_over_processes(num_groups - _num_with_signal(batch, self.num_generations)) == 0:
+                break
+            key = f"{self.args.seed}/{self.state.global_step}/{number}/{self.accelerator.process_index}"
+            others = other_prompts(len(self._samples), num_groups, key)
+            rows = [self.train_dataset[index] for index in others for _ in range(self.num_generations)]
+            more = self._sample_batch(rows)
+            batch = refill(batch, more, self.num_generations, self.processing_class.tokenizer.pad_token_id)
+        keep_B = batch.pop("keep")
+        self._prompts = batch.pop("prompts")
+        dropped = self._sum_over_processes(num_groups - _num_with_signal({"keep": keep_B}, self.num_generations))
+        self._metrics["train"]["groups_dropped"].append(dropped)
+        batch["tool_mask"] = batch["completion_mask"] * keep_B[:, None]  # TRL's loss mask, apart from attention
+        batch["num_items_in_batch"] = self.accelerator.gather(batch["tool_mask"].sum()).sum()
+        num_kept = self._sum_over_processes(int(keep_B.sum()))
+        batch["row_scale"] = self._sum_over_processes(len(keep_B)) / max(1, num_kept)
+        self._fill_log_probs(batch, keep_B)
+        return batch
+
+    def _sum_over_processes(self, count: int) -> int:
+        return int(self.accelerator.gather(torch.tensor([count], device=self.accelerator.device)).sum())
+
+    def _sample_batch(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Completions and rewards of the rows, with "keep", "prompts" and "prompt_index", see training.refill."""
+        size = self.num_generations
+        start = time.perf_counter()
+        self._group_samples = [row["sample"] for row in inputs[::size]]
+        encoded = {index: self._encoder.encode(index) for index in dict.fromkeys(self._group_samples)}
+        self._count_seconds("encode_seconds", start)
+        self._prompts = [encoded[index] for index in self._group_samples]
+        self._row_prompts = [row // size for row in range(len(inputs))]
+        self._is_sampling_batch = True
+        try:
+            batch = super()._generate_and_score_completions(inputs)
+        finally:
+            self._is_sampling_batch = False
         rewards_B = [score["reward"] for score in self._reward.scores]
-        keep_B, share = signal_mask(rewards_B, self.num_generations, self._grpo.drop_zero_variance)
+        keep_B, share = signal_mask(rewards_B, size, self._grpo.drop_zero_variance)
         self._metrics["train"]["zero_variance_share"].append(share)
-        self._write_rollouts(inputs, output["advantages"].tolist())
-        keep = torch.tensor(keep_B, device=output["completion_mask"].device)
-        output["tool_mask"] = output["completion_mask"] * keep[:, None]  # TRL's loss mask, apart from attention
-        gathered = self.accelerator.gather(
-            torch.stack([output["tool_mask"].sum(), keep.sum(), torch.tensor(len(keep_B), device=keep.device)])
-        ).view(-1, 3).sum(dim=0)
-        output["num_items_in_batch"] = gathered[0]
-        output["row_scale"] = gathered[2] / gathered[1].clamp(min=1)
-        return output
+        self._write_rollouts(inputs, batch["advantages"].tolist())
+        device = batch["completion_mask"].device
+        batch["keep"] = torch.tensor(keep_B, device=device)
+        batch["prompt_index"] = torch.tensor(self._row_prompts, device=device)
+        return {**batch, "prompts": self._prompts}
+
+    @property
+    def _postponed(self) -> dict[str, Any]:
+        """The models whose log-probabilities wait for the rewards, by the names of TRL's batch."""
+        has_adapter_reference = self.ref_model is None and self.beta != 0
+        if self.use_vllm or has_adapter_reference or self._may_be_sharded:  # vLLM's correction reads them before
+            return {}
+        return {"old_per_token_logps": self.model, "ref_per_token_logps": self.ref_model}
+
+    def _fill_log_probs(self, output: dict[str, Any], keep_B: torch.Tensor) -> None:
+        """Log-probabilities of the completions that count; those of the others stay 0 and are not read."""
+        start = time.perf_counter()
+        for name, model in self._postponed.items():
+            if name not in output or not keep_B.any():
+                continue
+            rows = select_rows(output, keep_B.nonzero()[:, 0])
+            self._row_prompts = rows["prompt_index"].tolist()
+            ids = torch.cat([rows["prompt_ids"], rows["completion_ids"]], dim=1)
+            mask = torch.cat([rows["prompt_mask"], rows["completion_mask"]], dim=1)
+            with torch.no_grad():
+                output[name][keep_B], _, _ = self._get_per_token_logps_and_entropies(
+                    model, ids, mask, rows["completion_ids"].size(1), self.args.per_device_train_batch_size
+                )
+        self._count_seconds("log_prob_seconds", start)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **_: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Log-probabilities and entropies of the completion tokens, [rows, C]; each prompt is encoded once."""
+        if self._is_sampling_batch and any(model is other for other in self._postponed.values()):
+            return input_ids.new_zeros(len(input_ids), logits_to_keep, dtype=torch.float32), None, None
+        prompt_ids, completion_ids = input_ids.split([input_ids.size(1) - logits_to_keep, logits_to_keep], dim=1)
+        prompt_mask, completion_mask = attention_mask.split([prompt_ids.size(1), logits_to_keep], dim=1)
+        base = self._base_model(model)
+        can_pack = can_pack_rows(prompt_ids, completion_mask, base.config.image_token_id)
+        if not self._shares_prefix or not can_pack:
+            images = self._row_images(input_ids.tolist())
+            if images:
+                images["mm_token_type_ids"] = torch.tensor(images["mm_token_type_ids"], device=input_ids.device)
+                images["num_images"] = [len(self._prompts[index].images) for index in self._row_prompts]
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss,
+                **images,
+            )  # fmt: skip
+        rows, logps, entropies = [], [], []
+        for groups in chunk_groups(groups_of(self._row_prompts), batch_size or len(input_ids)):
+            first = [group[0] for group in groups]
+            values, grids = image_inputs([self._prompts[self._row_prompts[row]] for row in first], input_ids.device)
+            positions = prompt_positions(base, prompt_ids[first], prompt_mask[first], grids)
+            packed = pack_rows(prompt_ids, prompt_mask, completion_ids, completion_mask, groups, positions)
+            with self.accelerator.autocast():
+                scores = packed_log_probs(model, packed, values, grids)
+            rows += packed.rows
+            logps.append(scores[0])
+            entropies.append(scores[1])
+            if torch.is_grad_enabled():
+                self._tokens["tokens_computed"] += packed.layout.num_tokens
+                self._tokens["tokens_saved"] += len(packed.rows) * input_ids.size(1) - packed.layout.num_tokens
+        order = torch.tensor(rows, device=input_ids.device).argsort()
+        return torch.cat(logps)[order], torch.cat(entropies)[order] if compute_entropy else None, None
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         num_rows = inputs["tool_mask"].size(0)
-        kept_B = inputs["tool_mask"].any(dim=1)
-        num_kept = int(kept_B.sum())
-        if num_kept == 0:
-            inputs = select_rows(inputs, torch.arange(num_rows, device=kept_B.device) < 1)  # the cheapest zero loss
+        kept = inputs["tool_mask"].any(dim=1).nonzero()[:, 0]
+        num_kept = len(kept)
+        if num_kept == 0:  # one row gives a loss of zero, and takes part in what other processes wait for
+            inputs = select_rows(inputs, kept.new_zeros(1))
+            inputs.pop("old_per_token_logps", None)
+            if "ref_per_token_logps" in inputs:  # was not computed; with this the masked KL stays finite
+                inputs["ref_per_token_logps"] = torch.full_like(inputs["ref_per_token_logps"], -1e4)
         elif num_kept < num_rows:
-            inputs = select_rows(inputs, kept_B)
+            inputs = select_rows(inputs, kept)
+        self._row_prompts = inputs["prompt_index"].tolist()
         loss = super()._compute_loss(model, inputs)
         if num_kept == 0:
             for name in ("kl", "entropy", "clip_ratio/region_mean"):
                 if self._metrics["train"][name]:
                     self._metrics["train"][name][-1] = math.nan  # measured on nothing; the log leaves it out
-        elif self.loss_type in ("grpo", "dr_grpo"):  # TRL divides by the rows of this pass
+        elif self.loss_type in _MEAN_OVER_ROWS:  # TRL divides by the rows of this pass
             loss = loss * inputs["row_scale"] * (num_kept / num_rows)
         return loss
 
@@ -249,8 +415,13 @@ class PlannerGRPOTrainer(GRPOTrainer):
         found = self._metrics["train"]
         kept = {name: found[theirs] for theirs, name in _METRIC_NAMES.items() if theirs in found}
         for name, values in found.items():
-            if name in self._reward_metric_names or name == "zero_variance_share":
+            if name in self._reward_metric_names or name in _OWN_METRICS:
                 kept[name] = values
+        if "step_seconds" in kept:
+            self._seconds["update_seconds"] = kept["step_seconds"][-1] - sum(self._seconds.values())
+        for counts in (self._seconds, self._tokens):
+            kept.update({name: [value] for name, value in counts.items()})
+            counts.clear()
         found.clear()
         found.update(kept)
         per_step = self.args.generation_batch_size / self.num_generations / self.num_iterations
@@ -308,6 +479,10 @@ def signal_mask(
     return keep, num_flat / max(1, math.ceil(len(rewards_B) / group_size))
 
 
+def _num_with_signal(batch: dict[str, Any], group_size: int) -> int:
+    return int(batch["keep"].view(-1, group_size).any(dim=1).sum())
+
+
 def collapse_runs(ids: Sequence[int], pad: int) -> list[int]:
     """The ids with each run of the pad token replaced by a single one.
 
@@ -317,96 +492,15 @@ def collapse_runs(ids: Sequence[int], pad: int) -> list[int]:
     return [token for i, token in enumerate(ids) if token != pad or i == 0 or ids[i - 1] != pad]
 
 
-def select_rows(inputs: dict[str, Any], rows_B: torch.Tensor) -> dict[str, Any]:
-    """The batch with only the rows where `rows_B` is true; images go with their rows."""
-    num_rows = rows_B.size(0)
-    chosen: dict[str, Any] = {}
-    num_images = inputs.get("num_images")
-    grid = inputs.get("image_grid_thw")
-    for name, value in inputs.items():
-        if isinstance(value, torch.Tensor) and value.ndim > 0 and name not in ("pixel_values", "image_grid_thw"):
-            chosen[name] = value[rows_B] if value.size(0) == num_rows else value
-        elif isinstance(value, list):
-            chosen[name] = [item for item, is_kept in zip(value, rows_B.tolist(), strict=True) if is_kept]
-        else:
-            chosen[name] = value
-    if grid is not None and num_images is not None:
-        counts = torch.tensor(num_images, device=rows_B.device)
-        images = rows_B.repeat_interleave(counts)
-        chosen["image_grid_thw"] = grid[images]
-        patches = images.repeat_interleave(grid.prod(dim=-1))
-        chosen["pixel_values"] = inputs["pixel_values"][patches]
-    return chosen
+def select_rows(inputs: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
+    """The batch with only these rows, in this order; what is no tensor of rows stays.
 
-
-def _vision_tower(model: Any) -> Any:
-    return (model.get_base_model() if hasattr(model, "get_base_model") else model).model.visual
-
-
-def share_vision(visual: Any) -> None:
-    """Makes a Qwen-VL vision tower encode equal images of a call once; outputs and gradients stay those of all.
-
-    G completions of one prompt carry the same screenshot G times. Images are compared by their pixels.
+    Args:
+        inputs: tensors of the batch by name; "prompt_index" has one entry for each row.
+        rows: indices of rows.
     """
-    encode = visual.forward
-
-    def forward(hidden_states: torch.Tensor, grid_thw: torch.Tensor, **kwargs: Any) -> Any:
-        lengths = grid_thw.prod(dim=-1).tolist()
-        first, source = _first_of_equal(hidden_states.split(lengths), grid_thw.tolist())
-        if len(first) == len(lengths):
-            return encode(hidden_states, grid_thw=grid_thw, **kwargs)
-        pieces = hidden_states.split(lengths)
-        out = encode(torch.cat([pieces[i] for i in first]), grid_thw=grid_thw[first], **kwargs)
-        unique = [lengths[i] for i in first]
-        merged = [length // visual.spatial_merge_size**2 for length in unique]
-        out.last_hidden_state = _repeat(out.last_hidden_state, unique, source)
-        out.pooler_output = _repeat(out.pooler_output, merged, source)
-        if out.deepstack_features is not None:
-            out.deepstack_features = [_repeat(feature, merged, source) for feature in out.deepstack_features]
-        return out
-
-    visual.forward = forward
-
-
-def _first_of_equal(pieces: Sequence[torch.Tensor], grids: Sequence[list[int]]) -> tuple[list[int], list[int]]:
-    """(indices of the distinct images, for each image the position of its equal among those)."""
-    first: list[int] = []
-    source: list[int] = []
-    for i, piece in enumerate(pieces):
-        for position, j in enumerate(first):
-            if grids[i] == grids[j] and torch.equal(piece, pieces[j]):
-                source.append(position)
-                break
-        else:
-            source.append(len(first))
-            first.append(i)
-    return first, source
-
-
-def _repeat(features: torch.Tensor, lengths: Sequence[int], source: Sequence[int]) -> torch.Tensor:
-    pieces = features.split(list(lengths))
-    return torch.cat([pieces[position] for position in source])
-
-
-@contextlib.contextmanager
-def _preprocessed_once(image_processor: Any) -> Iterator[None]:
-    """Inside, a Qwen image processor works on each distinct image once; TRL passes each G times, twice."""
-    preprocess: Callable[..., Any] = image_processor.preprocess
-    done: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def preprocess_once(images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
-        flat = [image for item in images for image in (item if isinstance(item, (list, tuple)) else [item])]
-        keys = [(image.size, image.tobytes()) for image in flat]
-        fresh = {key: image for key, image in zip(keys, flat, strict=True) if key not in done}
-        if fresh:
-            out = preprocess(list(fresh.values()), *args, **{**kwargs, "return_tensors": "pt"})
-            pieces = out["pixel_values"].split(out["image_grid_thw"].prod(dim=-1).tolist())
-            done.update(zip(fresh, zip(pieces, out["image_grid_thw"], strict=True), strict=True))
-        pixels = torch.cat([done[key][0] for key in keys])
-        return BatchFeature({"pixel_values": pixels, "image_grid_thw": torch.stack([done[key][1] for key in keys])})
-
-    image_processor.preprocess = preprocess_once
-    try:
-        yield
-    finally:
-        del image_processor.preprocess
+    num_rows = inputs["prompt_index"].size(0)
+    return {
+        name: value[rows] if isinstance(value, torch.Tensor) and value.ndim and value.size(0) == num_rows else value
+        for name, value in inputs.items()
+    }

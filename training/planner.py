@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from training.config import ForecastConfig
 from training.episode_record import load_episode
 from training.forecast import Forecast, ForecastStep, format_reply, parse_forecast
 from training.prompts import HistoryItem, build_messages
+
+DEFAULT_DRAFT_TOKENS = 8
+_MAX_DRAFTS = 256
+"""Goals whose last reply is kept as a draft of the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +120,7 @@ class TransformersPlanner:
         temperature: float = 0.0,
         seed: int = 0,
         max_new_tokens: int | None = None,
+        num_draft_tokens: int = DEFAULT_DRAFT_TOKENS,
         dtype: Any = "auto",
         device: Any = None,
     ) -> None:
@@ -127,6 +133,8 @@ class TransformersPlanner:
             temperature: 0 is greedy; above 0 samples from the whole distribution.
             seed: seed of sampling; a planner built anew with it repeats its replies.
             max_new_tokens: longest reply; None sizes it from the horizon and whether the model thinks.
+            num_draft_tokens: most tokens that a greedy reply takes from the last one to the same goal in one pass
+                (training.decoding); the reply is the same for any number. 0 drafts nothing.
             dtype: see `load_model_and_processor`.
             device: see `load_model_and_processor`.
         """
@@ -134,6 +142,8 @@ class TransformersPlanner:
             raise InputError(f"batch size {batch_size} is not allowed: give at least 1")
         if not temperature >= 0:
             raise InputError(f"temperature {temperature} is not allowed: give 0 (greedy) or more")
+        if num_draft_tokens < 0:
+            raise InputError(f"number of draft tokens {num_draft_tokens} is not allowed: give 0 (none) or more")
         own = read_planner_settings(path) if config is None else None
         model, processor = load_model_and_processor(path, dtype=dtype, device=device)
         self._set_up(model, processor, config or own or ForecastConfig(), str(path))
@@ -141,6 +151,7 @@ class TransformersPlanner:
         self.batch_size = batch_size
         self.temperature = temperature
         self.max_new_tokens = max_new_tokens
+        self.num_draft_tokens = num_draft_tokens
         self._generator = self._torch.Generator(self.model.device).manual_seed(seed)
 
     @classmethod
@@ -157,6 +168,9 @@ class TransformersPlanner:
     def _set_up(self, model: Any, processor: Any, config: ForecastConfig, name: str) -> None:
         import torch
 
+        from training.decoding import decode
+
+        self._decode = decode
         self._torch = torch
         self.name, self.config = name, config
         self.model, self.processor = model, processor
@@ -164,6 +178,8 @@ class TransformersPlanner:
         self._eos = _eos_ids(model, tokenizer)
         never = {getattr(model.config, f"{kind}_token_id", None) for kind in ("image", "video", "vision_start")}
         self._never = sorted(i for i in never if i is not None)
+        self.num_draft_tokens = DEFAULT_DRAFT_TOKENS
+        self._replies: OrderedDict[tuple[str, int | None], list[int]] = OrderedDict()
 
     def forecast(self, requests: Sequence[PlanRequest]) -> list[Forecast]:
         """One forecast per request, in order."""
@@ -190,12 +206,17 @@ class TransformersPlanner:
         was_training = self.model.training
         self.model.eval()
         try:
-            replies = self._generate(inputs, limit)
+            replies = self._generate(inputs, limit, self._drafts_of(requests))
         except self._torch.OutOfMemoryError as error:
             message = f"out of memory with {len(requests)} requests ({str(error)[:120]}): lower the batch size"
             raise ExecutorError("plan", message) from None
         finally:
             self.model.train(was_training)
+        for request, reply in zip(requests, replies, strict=True):
+            self._replies[request.goal, request.horizon] = reply
+            self._replies.move_to_end((request.goal, request.horizon))
+        while len(self._replies) > _MAX_DRAFTS:
+            self._replies.popitem(last=False)
         texts = self.processor.tokenizer.batch_decode(replies, skip_special_tokens=True)
         if is_thinking:  # the chat template wrote the mark into the prompt, so the reply starts inside the thought
             texts = [text if text.lstrip().startswith("<think>") else f"<think>\n{text}" for text in texts]
@@ -203,6 +224,12 @@ class TransformersPlanner:
             parse_forecast(text, horizon=horizon, family=self.config.family, image=request.observation.image_size)
             for text, horizon, request in zip(texts, horizons, requests, strict=True)
         ]
+
+    def _drafts_of(self, requests: Sequence[PlanRequest]) -> list[list[int]] | None:
+        """For each request the last reply to its goal; None when replies are sampled, which nothing can draft."""
+        if self.temperature > 0 or self.num_draft_tokens == 0:
+            return None
+        return [self._replies.get((request.goal, request.horizon), []) for request in requests]
 
     def _prompt(self, request: PlanRequest) -> str:
         messages = request.messages(self.config)
@@ -213,56 +240,25 @@ class TransformersPlanner:
                     part["text"] = _defuse(part["text"], marks)
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
-    def _generate(self, inputs: Mapping[str, Any], limit: int) -> list[list[int]]:
+    def _generate(
+        self, inputs: Mapping[str, Any], limit: int, previous: Sequence[Sequence[int]] | None
+    ) -> list[list[int]]:
         """Token ids of each reply, without the end token; at most `limit` each."""
-        torch = self._torch
-        with torch.inference_mode():
+        with self._torch.inference_mode():
             inputs = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
-            mask_BL = inputs["attention_mask"]
-            next_B1 = mask_BL.sum(-1, keepdim=True)  # the text position of the token to come
-            if "pixel_values" not in inputs:  # a model that has seen images before keeps their offsets: give our own
-                positions_BL = (mask_BL.cumsum(-1) - 1).clamp_min(0)
-                inputs["position_ids"] = positions_BL[None].expand(3, -1, -1)
-            out = self.model(**inputs, use_cache=True, logits_to_keep=1)
-            if "pixel_values" in inputs:
-                next_B1 = next_B1 + self.model.model.rope_deltas.to(next_B1.device).reshape(-1, 1)
-            replies: list[list[int]] = [[] for _ in range(len(mask_BL))]
-            rows = list(range(len(mask_BL)))
-            for _ in range(limit):
-                token_B1 = self._pick(out.logits[:, -1])
-                alive = []
-                for place, token in enumerate(token_B1[:, 0].tolist()):
-                    if token not in self._eos:
-                        replies[rows[place]].append(token)
-                        alive.append(place)
-                if not alive:
-                    break
-                cache = out.past_key_values
-                if len(alive) < len(rows):
-                    keep_B = torch.tensor(alive, device=mask_BL.device)
-                    cache.batch_select_indices(keep_B)
-                    token_B1, mask_BL, next_B1 = token_B1[keep_B], mask_BL[keep_B], next_B1[keep_B]
-                    rows = [rows[place] for place in alive]
-                mask_BL = torch.cat([mask_BL, mask_BL.new_ones(len(rows), 1)], dim=-1)
-                out = self.model(
-                    input_ids=token_B1,
-                    attention_mask=mask_BL,
-                    position_ids=next_B1[None].expand(3, -1, -1),
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
-                next_B1 = next_B1 + 1
-        return replies
+            return self._decode(
+                self.model, inputs, self._pick,
+                eos=self._eos, limit=limit, previous=previous, num_draft_tokens=self.num_draft_tokens,
+            )  # fmt: skip
 
-    def _pick(self, logits_BV: Any) -> Any:
-        """The next token of each row, [B, 1]; image tokens are never picked."""
+    def _pick(self, logits_BTV: Any) -> Any:
+        """The next token after each, [B, T]; when sampling only after the last, [B, 1]. Image tokens never."""
         torch = self._torch
-        logits_BV = logits_BV.float()
-        logits_BV[:, self._never] = -torch.inf
+        logits_BTV = logits_BTV.float()
+        logits_BTV[..., self._never] = -torch.inf
         if self.temperature == 0:
-            return logits_BV.argmax(-1, keepdim=True)
-        probs_BV = torch.softmax(logits_BV / self.temperature, dim=-1)
+            return logits_BTV.argmax(-1)
+        probs_BV = torch.softmax(logits_BTV[:, -1] / self.temperature, dim=-1)
         return torch.multinomial(probs_BV, 1, generator=self._generator)
 
 
@@ -300,7 +296,12 @@ def _defuse(text: str, marks: Iterable[str]) -> str:
 
 
 class OpenAIPlanner:
-    """A model behind any OpenAI-compatible server, such as vLLM; requests go out concurrently."""
+    """A model behind any OpenAI-compatible server, such as vLLM; requests go out concurrently.
+
+    vLLM can draft replies too: `vllm serve ... --speculative-config '{"method": "ngram", "num_speculative_tokens": 8,
+    "prompt_lookup_max": 6}'`. It looks in the prompt and the reply so far, so the history's instructions are found, the
+    last forecast is not; its prefix cache holds what prompts of one goal share before the screenshot.
+    """
 
     def __init__(
         self,

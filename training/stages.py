@@ -211,6 +211,7 @@ def _train(
     import torch
 
     from training.cpu import speed_up_on_cpu
+    from training.prompt_encoder import prompts_within
     from training.run_callback import RunCallback, quiet_libraries
     from training.run_folder import RunStopped, is_first_process
     from training.tiny import save_checkpoint
@@ -226,6 +227,12 @@ def _train(
         save_planner_settings(run.path, forecast)
     dtype = config.lora.frozen_weights if config.lora.rank else "float32"
     model, processor = load_model_and_processor(config.model, dtype=dtype)
+    num_samples, limit = len(samples), config.grpo.max_prompt_tokens
+    samples = prompts_within(samples, processor, forecast, limit)
+    if num_long := num_samples - len(samples):
+        print(f"{num_long} of {num_samples} prompts are left out, longer than {limit} tokens", flush=True)
+    if not samples:
+        raise InputError(f"config field 'grpo.max_prompt_tokens': all {num_samples} prompts are longer than {limit}")
     speed_up_on_cpu(model)
     print(f"{len(samples)} prompts, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
 

@@ -15,15 +15,9 @@ import torch
 from tests.training.grpo_helpers import FORECAST, reward_variety, stage1_config, tiny_checkpoint, tiny_samples
 from training import stages
 from training.checkpoint import load_model_and_processor, read_planner_settings
-from training.grpo import (
-    PromptStream,
-    _preprocessed_once,
-    collapse_runs,
-    prompt_dataset,
-    select_rows,
-    share_vision,
-    signal_mask,
-)
+from training.grpo import collapse_runs, select_rows, signal_mask
+from training.prompt_encoder import PromptEncoder
+from training.prompt_stream import PromptStream, prompt_dataset
 from training.run_folder import RunFolder
 from training.stages import run_stage1
 
@@ -61,66 +55,21 @@ def test_prompt_stream_repeats_groups_and_passes_and_covers_all_prompts():
     assert sorted(prompts[:5]) == sorted(prompts[5:]) == [0, 1, 2, 3, 4]
 
 
-def test_selected_rows_take_their_images_along():
-    grids = torch.tensor([[1, 2, 2], [1, 4, 2], [1, 2, 2]])
+def test_selected_rows_leave_what_has_no_rows():
     inputs = {
         "completion_ids": torch.arange(6).view(3, 2),
-        "num_images": [1, 0, 2],
-        "image_grid_thw": grids,
-        "pixel_values": torch.cat([torch.full((int(g.prod()), 1), float(i)) for i, g in enumerate(grids)]),
+        "prompt_index": torch.tensor([0, 0, 1]),
         "num_items_in_batch": torch.tensor(6),
     }
-    chosen = select_rows(inputs, torch.tensor([False, True, True]))
-    assert chosen["completion_ids"].tolist() == [[2, 3], [4, 5]]
-    assert chosen["num_images"] == [0, 2] and chosen["num_items_in_batch"] == 6
-    assert chosen["image_grid_thw"].tolist() == grids[1:].tolist()
-    assert chosen["pixel_values"].flatten().tolist() == [1.0] * 8 + [2.0] * 4
+    chosen = select_rows(inputs, torch.tensor([2, 1]))
+    assert chosen["completion_ids"].tolist() == [[4, 5], [2, 3]]
+    assert chosen["prompt_index"].tolist() == [1, 0] and chosen["num_items_in_batch"] == 6
 
 
-def _vision_inputs(processor, images):
-    features = processor.image_processor(images, return_tensors="pt")
-    return features["pixel_values"], features["image_grid_thw"]
-
-
-def test_shared_vision_gives_the_outputs_and_gradients_of_all_images():
-    model, processor = load_model_and_processor(tiny_checkpoint(), dtype="float32", device="cpu")
-    one, two = (tiny_samples()[i].load_image() for i in (0, 4))
-    assert one.tobytes() != two.tobytes()
-    pixels, grids = _vision_inputs(processor, [one, two, one, one])
-    visual = model.model.visual
-    weight = next(visual.parameters())
-
-    def run():
-        weight.grad = None
-        out = visual(pixels, grid_thw=grids)
-        (out.pooler_output**2).sum().backward()
-        return out, weight.grad.clone()
-
-    plain, plain_grad = run()
-    share_vision(visual)
-    shared, shared_grad = run()
-    torch.testing.assert_close(shared.pooler_output, plain.pooler_output)
-    torch.testing.assert_close(shared.last_hidden_state, plain.last_hidden_state)
-    for mine, theirs in zip(shared.deepstack_features, plain.deepstack_features, strict=True):
-        torch.testing.assert_close(mine, theirs)
-    torch.testing.assert_close(shared_grad, plain_grad, rtol=1e-4, atol=1e-4)
-
-
-def test_preprocessing_once_gives_what_preprocessing_each_gives():
-    _, processor = load_model_and_processor(tiny_checkpoint(), dtype="float32", device="cpu")
-    images = [tiny_samples()[i].load_image() for i in (0, 4, 0)]
-    pixels, grids = _vision_inputs(processor, images)
-    with _preprocessed_once(processor.image_processor):
-        for _ in range(2):
-            shared_pixels, shared_grids = _vision_inputs(processor, [[image] for image in images])
-            assert torch.equal(shared_pixels, pixels) and torch.equal(shared_grids, grids)
-    assert "preprocess" not in vars(processor.image_processor)
-
-
-def test_dataset_rows_hold_prompt_image_and_index():
+def test_dataset_rows_hold_prompt_and_index():
     dataset = prompt_dataset(tiny_samples(), FORECAST)
     row = dataset[1]
-    assert row["sample"] == 1 and row["images"][0].size == (256, 448)
+    assert row["sample"] == 1 and set(row) == {"sample", "prompt"}
     assert [part["type"] for part in row["prompt"][0]["content"]] == ["image", "text"]
 
 
@@ -133,11 +82,8 @@ def _train(tmp_path, monkeypatch, name, **changes):
     return run
 
 
-TIMES = ("time", "step_seconds")
-
-
 def _without_times(rows):
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+    return [{key: value for key, value in row.items() if key != "time" and "seconds" not in key} for row in rows]
 
 
 def test_killed_and_resumed_run_has_the_metrics_of_an_uninterrupted_one(tmp_path, monkeypatch):
@@ -203,6 +149,40 @@ def test_loss_is_normalised_by_the_completions_that_count(tmp_path, monkeypatch,
     one_pass = _train(tmp_path, monkeypatch, "one pass", grpo=shape, optim=large)
     norms = [run.metrics()[0]["grad_norm"] for run in (accumulated, one_pass)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-3) and norms[0] > 0
+
+
+def test_refilled_batches_drop_fewer_groups(tmp_path, monkeypatch):
+    import training.grpo as grpo_module
+
+    calls = []
+
+    def first_batch_is_flat(rewards, size, drop):
+        calls.append(len(rewards))
+        is_flat = len(calls) % 2 == 1
+        return [not is_flat] * len(rewards), float(is_flat)
+
+    monkeypatch.setattr(grpo_module, "signal_mask", first_batch_is_flat)
+    grpo = {"updates_per_batch": 2, "refill_rounds": 3}
+    run = _train(tmp_path, monkeypatch, "run", grpo=grpo, optim={"num_steps": 2})
+    assert calls == [4, 4]  # one round was enough
+    first, second = run.metrics()
+    assert first["groups_dropped"] == 0 and first["zero_variance_share"] == 0.5
+    assert first["grad_norm"] > 0 and second["grad_norm"] > 0
+    assert len(run.rollouts()) == 4
+
+
+def test_runs_say_what_sharing_saved_and_where_the_time_went(tmp_path, monkeypatch, capsys):
+    _, processor = load_model_and_processor(tiny_checkpoint(), device="cpu")
+    encoder = PromptEncoder(processor, tiny_samples(), FORECAST, max_cache_bytes=0)
+    lengths = sorted(encoder.num_tokens(index) for index in range(len(tiny_samples())))
+    limit = lengths[-1] - 1
+    run = _train(tmp_path, monkeypatch, "run", optim={"num_steps": 1}, grpo={"max_prompt_tokens": limit})
+    (row,) = run.metrics()
+    parts = ("encode_seconds", "generate_seconds", "reward_seconds", "log_prob_seconds", "update_seconds")
+    assert sum(row[name] for name in parts) == pytest.approx(row["step_seconds"], rel=1e-3)
+    assert min(row[name] for name in parts) > 0
+    assert row["tokens_computed"] > 0 and row["tokens_saved"] > 0
+    assert f"prompts are left out, longer than {limit} tokens" in capsys.readouterr().out
 
 
 def test_a_batch_without_a_signal_has_no_gradient_and_measures_nothing(tmp_path):

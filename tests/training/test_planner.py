@@ -103,10 +103,23 @@ def test_special_tokens_in_a_goal_or_screen_mean_nothing(planner, requests):
 def test_image_tokens_are_never_picked(planner):
     import torch
 
-    logits = torch.zeros(1, planner.model.config.text_config.vocab_size)
-    logits[0, planner.model.config.image_token_id] = 1e9
-    logits[0, 7] = 1.0
+    logits = torch.zeros(1, 1, planner.model.config.text_config.vocab_size)
+    logits[..., planner.model.config.image_token_id] = 1e9
+    logits[..., 7] = 1.0
     assert planner._pick(logits).tolist() == [[7]]
+
+
+def test_the_last_reply_to_a_goal_drafts_the_next(checkpoint, requests, monkeypatch):
+    replies = {}
+    for number in (0, 8):
+        planner = TransformersPlanner(checkpoint, device="cpu", max_new_tokens=24, num_draft_tokens=number)
+        passes = []
+        hook = planner.model.register_forward_pre_hook(lambda *_: passes.append(1))  # noqa: B023
+        replies[number] = [planner.forecast(requests[:2]) for _ in range(2)]
+        hook.remove()
+        replies[number].append(len(passes))
+    assert [[f.raw for f in some] for some in replies[0][:2]] == [[f.raw for f in some] for some in replies[8][:2]]
+    assert replies[8][2] < replies[0][2] - 10
 
 
 def test_sampling_repeats_with_its_seed(checkpoint, requests):
@@ -137,9 +150,11 @@ def test_half_precision_checkpoint_computes_in_float32_on_a_cpu(tmp_path, reques
     assert len(planner.forecast(requests[:1])) == 1
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"temperature": -1.0}, {"temperature": float("nan")}])
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"temperature": -1.0}, {"temperature": float("nan")}, {"num_draft_tokens": -1}]
+)
 def test_settings_that_make_no_sense_are_refused(checkpoint, options):
-    with pytest.raises(InputError, match=next(iter(options)).replace("_", " ")):
+    with pytest.raises(InputError, match=next(iter(options)).replace("num_", "").replace("_", " ")):
         TransformersPlanner(checkpoint, **options)
 
 
