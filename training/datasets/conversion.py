@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ class Converted:
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON, for the state of an unfinished import; only for records that are not skipped."""
+        notes = {f.name: getattr(self.notes, f.name) for f in fields(self.notes)}  # asdict would spoil the counters
         return {
-            "file": self.file, "number": self.number, "notes": asdict(self.notes), "line": self.line.decode(),
+            "file": self.file, "number": self.number, "notes": notes, "line": self.line.decode(),
             "id": self.id, "num_steps": self.num_steps, "place": None if self.place is None else asdict(self.place),
         }
 

@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,6 +108,7 @@ def test_an_import_that_crashed_goes_on_where_it_was(
     assert sorted(p.name for p in out.parent.iterdir() if p.is_file()) == ["t.jsonl"]
 
 
+WAIT_SECONDS = 300  # enough on a machine with other work; nothing waits that long on a quiet one
 NUM_SLOW = 1500
 SLOW_IMPORT = """
 import os, sys, time
@@ -153,7 +155,7 @@ def started() -> Iterator[Callable[..., subprocess.Popen]]:
 def wait_for_state(out: Path) -> None:
     """Until the import has saved that it kept something."""
     state = out.with_name(out.name + ".import.json")
-    until = time.monotonic() + 60
+    until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         if state.exists() and json.loads(state.read_bytes())["report"]["num_trajectories"]:
             return
@@ -173,11 +175,11 @@ def test_a_stopped_or_killed_process_goes_on_to_the_same_file(
     process = started(path, out, "--workers", workers, is_slow=True)
     wait_for_state(out)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == code, told
     assert number == signal.SIGKILL or "the same command goes on from here" in told
     again = started(path, out, "--workers", "1")
-    printed, told = again.communicate(timeout=120)
+    printed, told = again.communicate(timeout=WAIT_SECONDS)
     assert again.returncode == 0, told
     assert "going on after" in told
     assert f"records: {NUM_SLOW} read, {NUM_SLOW} kept" in printed
@@ -193,11 +195,11 @@ def test_a_worker_that_is_killed_is_told_and_nothing_is_lost(tmp_path: Path, sta
     children = psutil.Process(process.pid).children(recursive=True)
     workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     workers[0].kill()
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 2
     assert "fewer --workers" in told
     again = started(path, out, "--workers", "1")
-    printed, told = again.communicate(timeout=120)
+    printed, told = again.communicate(timeout=WAIT_SECONDS)
     assert f"records: {NUM_SLOW} read, {NUM_SLOW} kept" in printed, told
 
 
@@ -230,9 +232,9 @@ def test_an_unfinished_import_of_something_else_is_not_taken_up(
         import_all(name, path, out=out, split="train" if change == "option" else None)
     assert out.with_name("t.jsonl.partial").read_bytes() == before
     state.unlink()
-    taken.clear()
-    with pytest.raises(Killed):
-        import_all(name, path, out=out)  # begins anew
+    monkeypatch.undo()
+    report = engine.run_import(name, ImportOptions(path=path), out)  # begins anew
+    assert report.num_trajectories == len(out.read_text().splitlines()) == (1 if change == "source" else 9)
 
 
 def test_two_imports_do_not_write_one_file(tmp_path: Path) -> None:
@@ -304,8 +306,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         records = [android_episode(number, wait, screenshots=screens) for number in range(10, 10 + count)]
         folder = android_folder(tmp_path / str(count), *records, splits={"test": list(range(10, 100))})
         code = (
-            "import resource, sys; from training.cli import main; code = main(sys.argv[1:])\n"
-            "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            "import re, sys; from training.cli import main; code = main(sys.argv[1:])\n"
+            "print(code, re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
         )
         done = subprocess.run(
             [sys.executable, "-c", code, "import", "android_control", str(folder), "--out",
@@ -324,6 +326,7 @@ def test_a_bar_is_shown_on_a_terminal_and_only_there(
     assert main(["import", name, str(path), "--out", str(tmp_path / "a.jsonl"), "--workers", "1"]) == 0
     assert capsys.readouterr().err == ""
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 120))
     process = subprocess.Popen(
         [sys.executable, "-m", "training.cli", "import", name, str(path), "--out", str(tmp_path / "b.jsonl")],
         stdout=subprocess.DEVNULL, stderr=follower, cwd=Path(engine.__file__).parents[2])
@@ -338,7 +341,7 @@ def test_a_bar_is_shown_on_a_terminal_and_only_there(
             break
         shown += part
     os.close(leader)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=WAIT_SECONDS) == 0
     assert b"android_control" in shown and b"11 records, 9 kept" in shown and b"100%" in shown
 
 
