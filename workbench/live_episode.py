@@ -66,6 +66,7 @@ class LiveEpisode:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._token = self._actor = 0
+        self._unsaved: set[int] = set()
         self._horizon = setup.horizon or _DEFAULT_REFERENCE_STEPS
         self.last_used = time.monotonic()
         self.view = EpisodeView(
@@ -405,14 +406,17 @@ class LiveEpisode:
         return self._device.reference(self._horizon)
 
     def _put(self, frame: StoredFrame) -> None:
-        """Stores a frame and puts it into its place; one that cannot be stored is kept in memory, and said."""
+        """Puts a frame into its place and stores it; what cannot be stored is kept in memory, said, and tried again."""
+        frames = [*self.view.frames[: frame.number - 1], frame]
+        self._unsaved.add(frame.number)
         fault = ""
         try:
-            frame = self._store.save_frame(self.view.id, frame)
+            for number in sorted(self._unsaved):
+                frames[number - 1] = self._store.save_frame(self.view.id, frames[number - 1])
+                self._unsaved.discard(number)
         except WorkbenchError as error:
             fault = sentence(error)
-        frames = (*self.view.frames[: frame.number - 1], frame)
-        self._publish(frames=frames, storage_fault=fault)
+        self._publish(frames=tuple(frames), storage_fault=fault)
 
     def _store_state(self) -> None:
         view = self.view

@@ -535,10 +535,15 @@ def test_a_store_that_cannot_be_written_is_said_and_the_episode_goes_on(bench: B
     def full(*args: object, **options: object) -> None:
         raise OutputError("disk full: free some")
 
-    monkeypatch.setattr(bench.store, "save_frame", full)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "save_frame", full)
+        done(episode, episode.forecast)
+        view = done(episode, episode.act)
+        assert view.storage_fault == "Disk full: free some."
+        assert bench.store.load(view.id).num_steps == 0
     view = done(episode, episode.run)
-    assert view.outcome == "success"
-    assert view.storage_fault == "Disk full: free some."
+    assert (view.outcome, view.storage_fault) == ("success", "")
+    assert bench.store.load(view.id).num_steps == 3  # what was missed is stored once there is room
 
 
 def test_many_episodes_are_put_away_and_opened_again(bench: Bench, monkeypatch) -> None:
