@@ -11,6 +11,8 @@ import pytest
 
 from tests.workbench.conftest import ROOT, ModelServer, free_port, oracle_trajectories, start_app
 
+pytestmark = pytest.mark.flows
+
 PATIENCE_MS = 30_000
 
 

@@ -17,6 +17,8 @@ from tests.workbench.train_helpers import ATTACK, first_sample, group_record, ma
 from tests.workbench.train_server import start_server
 from training.run_folder import RunFolder
 
+pytestmark = pytest.mark.flows
+
 PATIENCE_MS = 300_000
 TRAINING_MS = 600_000
 

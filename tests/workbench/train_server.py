@@ -10,10 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.workbench.conftest import ROOT
-
-START_SECONDS = 600
-"""Longest wait for an answer; a machine with other work to do needs it."""
+from tests.workbench.conftest import ROOT, START_SECONDS
 
 
 def start_server(runs_root: Path, port: int, *, is_space: bool = False) -> subprocess.Popen:
