@@ -75,7 +75,7 @@ def build_app(
         gr.HTML(_HEADER)
         with gr.Tabs():
             with gr.Tab("Episode", elem_classes="tw-tab"):
-                episode.build_tab(EpisodeHandlers(shelf, desk, settings))
+                episode.build_tab(EpisodeHandlers(shelf, desk, settings, runs_root=settings.runs_root))
             with gr.Tab("Train", elem_classes="tw-tab"):
                 train.build_tab(train.TrainHandlers(runs, configs, check_operator), train.TrainViews(runs))
     demo.queue(default_concurrency_limit=4, api_open=False)
