@@ -21,7 +21,7 @@ from training.config import STAGES, from_dict, to_dict
 from workbench.runs.configs import ConfigShelf, NamedConfig, difference
 from workbench.runs.desk import REQUESTS, RunDesk
 from workbench.runs.gpus import read_machine
-from workbench.screen import render_empty
+from workbench.screen import render_empty, screen_script
 from workbench.theme import read_script
 from workbench.train_form import flatten_values, known_values, named_key, read_form
 from workbench.train_html import render_broken_plan, render_message, render_plan
@@ -192,6 +192,8 @@ class TrainHandlers:
         return f"{run_id} {done[what]}"
 
 
+# The lens draws its screen in another block of the same tab, so the screen's script is given the tab.
+_SCREENS = f"((element, trigger) => {{\n{screen_script()}\n}})(element.closest('.tw-tab') ?? element, () => {{}});"
 # Nothing is offered as an API, and no event covers the panels with a loading veil.
 _QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
@@ -204,9 +206,7 @@ def build_tab(handlers: TrainHandlers, views: TrainViews) -> None:
         views: what the page asks for.
     """
     gr.set_static_paths([PLOTLY])
-    script = "\n".join(
-        [f"const PLOTLY_URL = {json.dumps(str(PLOTLY))};", *map(read_script, SCRIPTS), _block("link_steps.js")]
-    )
+    script = "\n".join([f"const PLOTLY_URL = {json.dumps(str(PLOTLY))};", *map(read_script, SCRIPTS), _SCREENS])
     with gr.Row(elem_classes="tr-grid"):
         with gr.Column(elem_classes="tr-side"):
             desk = gr.HTML(
@@ -223,11 +223,6 @@ def build_tab(handlers: TrainHandlers, views: TrainViews) -> None:
     desk.choose(handlers.choose, None, [form, plan], **_QUIET)
     desk.preview(handlers.preview, None, [plan], trigger_mode="always_last", **_QUIET)
     desk.act(handlers.act, None, [message, form, plan], trigger_mode="multiple", **_QUIET)
-
-
-def _block(name: str) -> str:
-    """A script with names of its own."""
-    return f"{{\n{read_script(name)}\n}}"
 
 
 def _server(views: TrainViews, name: str) -> Callable[[Any], Any]:
