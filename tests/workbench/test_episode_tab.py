@@ -15,6 +15,7 @@ from executors.trajectory import read_trajectories
 from training.config import ForecastConfig
 from training.forecast import parse_forecast
 from training.planner import ReplayPlanner
+from workbench import episode_html
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_handlers import BUTTONS, FIELDS, OUTPUTS, PANELS, REFERENCES, EpisodeHandlers
 from workbench.episode_page import Page, read_link
@@ -407,6 +408,7 @@ def test_a_screenshot_that_is_gone_is_said(tab: Tab, handlers: EpisodeHandlers) 
     for image in (handlers.desk.store.root / "screens").iterdir():
         image.unlink()
     handlers.desk.close()
+    episode_html._file_uri.cache_clear()  # as in a server that was started anew
     other = Tab(make_handlers(None, handlers.settings.data_root, handlers.desk.store.root))
     other.tick(f"?episode={tab.page.id}&step=1")
     assert "This screenshot cannot be shown" in other.screen
