@@ -158,8 +158,10 @@ class OptimConfig:
     """Share of the steps over which the learning rate rises from 0."""
     schedule: str = "constant"
     """Learning rate schedule of transformers: constant, linear or cosine."""
+    optimizer: str = "adamw"
+    """SFT's optimizer. adamw; muon: Muon for matrices and AdamW for the rest, better from random weights."""
     weight_decay: float = 0.01
-    """AdamW weight decay."""
+    """Weight decay."""
     max_grad_norm: float = 1.0
     """Gradient norm above which gradients are scaled down."""
     precision: str = "float32"
@@ -185,6 +187,7 @@ class OptimConfig:
         schedules = ("constant", "linear", "cosine")
         _check(self.schedule in schedules, "schedule", self.schedule, "constant, linear or cosine")
         _check(self.precision in ("float32", "bfloat16"), "precision", self.precision, "float32 or bfloat16")
+        _check(self.optimizer in ("adamw", "muon"), "optimizer", self.optimizer, "adamw or muon")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "a number of at least 0")
         _check(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "a number above 0")
         _check(0 <= self.seed < 2**32, "optim.seed", self.seed, "0..4294967295")
@@ -219,9 +222,9 @@ class SftConfig:
     text_warmup_learning_rate: float = 1e-3
     """Peak learning rate of the text warm-up."""
     reading_steps: int = 0
-    """Steps of reading lessons after the text warm-up: pieces of screenshots and the words of their elements."""
-    reading_batch_size: int = 64
-    """Lessons per step."""
+    """Steps of reading lessons after the text warm-up: the embedded world's screenshots, letter by letter."""
+    reading_batch_size: int = 12
+    """Screenshots per step."""
     reading_learning_rate: float = 1e-3
     """Peak learning rate of the reading lessons."""
     reactive_share: float = 0.15

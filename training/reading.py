@@ -1,192 +1,160 @@
-"""Reading lessons: a piece of a screenshot, and the words of the elements on it.
+"""Reading lessons: every letter and every word of a screenshot, told to the vision tower where they stand.
 
 A vision tower of random weights learns what a screen looks like long before it learns to read, since most words of a
-plan can be copied from the goal. So it is first shown small pieces: one to three neighbouring elements of a recorded
-element tree, cut out and laid on a canvas, with their roles, labels and states as the answer. A lesson costs about a
-quarter of a screenshot.
+plan can be copied from the goal; answers written by the language layers teach it little, because all but the first
+letters of a label can be guessed (RESULTS.md). So before it sees its first prompt, the tower alone learns from the
+embedded world's screenshots, whose texts and their places are known: of each image token, which letters stand where in
+it, and which words begin in it. Words are named in the planner's own token embeddings, so what the tower then says of a
+screen is close to the words that the language layers know.
+
+Lessons begin with screenshots as they are and go on to screenshots zoomed and shifted at random. Shapes: G glyphs,
+W tokens of words.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from executors.trajectory import Element
-from training.samples import RESIZE_FACTOR_PX, Sample, decode_png, encode_png
+from training.samples import RESIZE_FACTOR_PX, decode_png, encode_png
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
-PROMPT = "Read."
-_NUM_TOGETHER = (1, 1, 1, 1, 2, 3)
-"""Elements of a lesson, drawn anew for each."""
-_BORDER_PX, _LEAST_PX = 3, 4
-MIN_PIXELS = 64 * 64
-"""Smallest canvas: the tiny planner's processor enlarges smaller ones."""
-_MAX_GAP = 0.05
-"""Greatest distance between neighbours, as a share of the screen's height."""
-_MAX_EQUAL = 200
-"""Lessons with the same answer: there are many more back buttons than names."""
+    from executors.simulator.render import DrawnText
+
+CELL_PX = RESIZE_FACTOR_PX
+"""Side of the square that one image token sees."""
+_SLOT_PX = 4
+"""Letters are told apart by the square of this side that their middle lies in."""
+_SLOTS_PER_SIDE = CELL_PX // _SLOT_PX
+NUM_SLOTS = _SLOTS_PER_SIDE**2
+_FIRST_LETTER, NUM_LETTERS = ord("!"), 94
+"""Printable ASCII; other letters have no lesson."""
+_INSIDE_PX = 3
+"""A word begins this far right of its left edge: where its first letter is."""
+_MAX_ZOOM, _MIN_ZOOM, _MAX_SHIFT_PX = 1.22, 0.82, 16
+_AS_THEY_ARE, _FULLY_VARIED = 0.15, 0.55
+"""Shares of the lessons after which screenshots begin to vary, and vary most."""
+_VARIED_SHARE = 0.6
+"""Share of varied screenshots from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A screenshot as PNG bytes and the texts on it."""
+
+    png: bytes
+    texts: tuple[DrawnText, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingRecord:
-    """One lesson as token ids, the image pad once; fields as in `training.sft_batches.SftRecord`.
+class Lesson:
+    """A screen, enlarged by `zoom` about its top left corner and then moved by `shift_px` (x, y)."""
 
-    `png` is the piece of the sample's screenshot, `canvas_px` the (width, height) that it is laid on at `offset_px`;
-    what is left over has the colour of the piece's corner.
-    """
+    screen: Screen
+    zoom: float = 1.0
+    shift_px: tuple[int, int] = (0, 0)
 
-    sample: Sample
-    prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]
-    png: bytes
-    canvas_px: tuple[int, int]
-    offset_px: tuple[int, int]
-
-    @property
-    def length(self) -> int:
-        """Tokens of prompt, completion and image."""
-        num_image_tokens = self.canvas_px[0] * self.canvas_px[1] // RESIZE_FACTOR_PX**2
-        return len(self.prompt_ids) + len(self.completion_ids) + num_image_tokens
-
-    def load_image(self) -> Image:
-        """The canvas as PIL RGB."""
+    def image(self) -> Image:
+        """The varied screenshot, as large as the original."""
         import PIL.Image
 
-        piece = decode_png(self.png)
-        canvas = PIL.Image.new("RGB", self.canvas_px, piece.getpixel((0, 0)))
-        canvas.paste(piece, self.offset_px)
+        image = decode_png(self.screen.png)
+        if self.zoom == 1.0 and self.shift_px == (0, 0):
+            return image
+        canvas = PIL.Image.new("RGB", image.size, image.getpixel((1, image.height - 2)))
+        size = round(image.width * self.zoom), round(image.height * self.zoom)
+        canvas.paste(image.resize(size, PIL.Image.Resampling.BILINEAR), self.shift_px)
         return canvas
 
+    def glyphs(self, width: int, height: int) -> Iterator[tuple[int, int, int]]:
+        """(image token, slot in it, letter's number) of every letter whose middle is in an image of that size."""
+        for text in self.screen.texts:
+            for letter, x, y in text.letters():
+                number = ord(letter) - _FIRST_LETTER
+                x, y = self._place(x, y)
+                if 0 <= number < NUM_LETTERS and 0 <= x < width and 0 <= y < height:
+                    slot = int(y) % CELL_PX // _SLOT_PX * _SLOTS_PER_SIDE + int(x) % CELL_PX // _SLOT_PX
+                    yield _token_at(x, y, width), slot, number
 
-def build_reading_records(samples: Sequence[Sample], processor: Any, *, seed: int) -> Iterator[ReadingRecord]:
-    """One lesson for every two elements or so of every screenshot, in order; none for samples without elements.
+    def words(self, width: int, height: int) -> Iterator[tuple[int, str]]:
+        """(image token, word) of every word that lies whole between the left and right edge of such an image."""
+        for text in self.screen.texts:
+            for word, left, right in text.words():
+                x, y = self._place(left + _INSIDE_PX, text.top + text.height / 2)
+                if 0 <= x and self._place(right, 0)[0] <= width and 0 <= y < height:
+                    yield _token_at(x, y, width), word
 
-    Of lessons with equal answers only the first `_MAX_EQUAL` are kept.
+    def _place(self, x: float, y: float) -> tuple[float, float]:
+        return x * self.zoom + self.shift_px[0], y * self.zoom + self.shift_px[1]
+
+
+def _token_at(x: float, y: float, width: int) -> int:
+    return int(y) // CELL_PX * (width // CELL_PX) + int(x) // CELL_PX
+
+
+def plan_lessons(screens: Sequence[Screen], *, num_lessons: int, seed: int) -> Iterator[Lesson]:
+    """`num_lessons` lessons, every screen once before one comes again; the later, the more of them vary and the more.
 
     Args:
-        samples: with element trees of their observations.
-        processor: a Qwen3-VL processor.
-        seed: which elements are taken together.
+        screens: at least one.
+        num_lessons: at least 0.
+        seed: decides order and variation.
     """
-    tokenizer = processor.tokenizer
-    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": PROMPT}]}]
-    prompt = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    prompt_ids = tuple(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-    seen: Counter[tuple[int, ...]] = Counter()
-    for sample in samples:
-        rng = random.Random(f"reading/{seed}/{sample.id}")
-        elements = [e for e in sample.observation.elements if e.text]
-        screenshot = sample.load_image() if elements else None
-        start = 0
-        while screenshot is not None and start < len(elements):
-            group = _neighbours(elements, start, rng.choice(_NUM_TOGETHER))
-            start += len(group)
-            answer = tuple(_answer_ids(group, tokenizer))
-            seen[answer] += 1
-            if seen[answer] > _MAX_EQUAL:
-                continue
-            box = _piece_px(screenshot, group)
-            if box is None:
-                continue
-            canvas, offset = _lay_out(box)
-            yield ReadingRecord(
-                sample=sample,
-                prompt_ids=prompt_ids,
-                completion_ids=answer,
-                png=encode_png(screenshot.crop(box)),
-                canvas_px=canvas,
-                offset_px=offset,
-            )
+    rng = random.Random(f"reading/{seed}")
+    order: list[Screen] = []
+    for index in range(num_lessons):
+        order = order or rng.sample(screens, len(screens))
+        screen = order.pop()
+        strength = (index / num_lessons - _AS_THEY_ARE) / (_FULLY_VARIED - _AS_THEY_ARE)
+        strength = min(1.0, max(0.0, strength))
+        if rng.random() >= _VARIED_SHARE * strength:
+            yield Lesson(screen=screen)
+            continue
+        zoom = 1 + strength * (rng.uniform(_MIN_ZOOM, _MAX_ZOOM) - 1)
+        shift = [round(rng.uniform(-_MAX_SHIFT_PX, _MAX_SHIFT_PX) * strength) for _ in range(2)]
+        yield Lesson(screen=screen, zoom=zoom, shift_px=(shift[0], shift[1]))
 
 
-def _answer_ids(group: Sequence[Element], tokenizer: Any) -> Iterator[int]:
-    """Each element's role, its label letter by letter, and its label and state in words; then the end token."""
+def load_screens(data: Any) -> Iterator[Screen]:
+    """The screens of the embedded world's episodes that a `DataConfig` asks for; its file has none and is not read."""
+    from executors.simulator import record_drawings, sample_tasks
 
-    def encode(text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    for number, element in enumerate(group):
-        role, label = words_of(element)
-        yield from encode(f"{' ,' if number else ''} {role}")
-        for letter in element.text:
-            yield from encode(letter)
-        yield from encode(f" {label}")
-    yield tokenizer.eos_token_id
+    for task in sample_tasks(data.split, data.num_episodes, data.seed):
+        rates = {"interruption_rate": data.interruption_rate, "mistake_rate": data.mistake_rate}
+        for drawing in record_drawings(task, **rates):
+            yield Screen(encode_png(drawing.image), drawing.texts)
 
 
-def words_of(element: Element) -> tuple[str, str]:
-    """(role, label and state) of an element in words.
+def collate_lessons(lessons: Iterable[Lesson], processor: Any) -> dict[str, torch.Tensor]:
+    """pixel_values_PD and image_grid_thw of the images, glyphs_G3 (image token, slot, letter) and words_W2 (image
+    token, token of a word); image tokens are counted through the batch.
 
-    >>> from executors.geometry import BoxNorm
-    >>> words_of(Element(role="switch", text="Wi-Fi", value="off", box=BoxNorm(0, 0, 1, 1)))
-    ('switch', 'Wi-Fi off')
+    Raises:
+        ValueError: the processor would resize a screenshot, whose letters then are elsewhere.
     """
-    state = [element.value] if element.value else []
-    return element.role, " ".join([element.text, *state, *(["focus"] if element.is_focused else [])])
+    images, glyphs, words, num_tokens = [], [], [], 0
+    for lesson in lessons:
+        image = lesson.image()
+        size = image.size
+        images.append(image)
+        glyphs += [(num_tokens + token, slot, letter) for token, slot, letter in lesson.glyphs(*size)]
+        for token, word in lesson.words(*size):
+            ids = processor.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+            words += [(num_tokens + token, number) for number in ids]
+        num_tokens += size[0] // CELL_PX * (size[1] // CELL_PX)
+    import torch
 
-
-def _neighbours(elements: Sequence[Element], start: int, count: int) -> list[Element]:
-    """Up to `count` elements from `start` on, each close below or beside the one before it."""
-    group = [elements[start]]
-    for element in elements[start + 1 : start + count]:
-        before = group[-1].box
-        is_below = -0.001 <= element.box.top - before.bottom <= _MAX_GAP
-        is_beside = abs(element.box.top - before.top) < 0.001
-        if not (is_below or is_beside):
-            break
-        group.append(element)
-    return group
-
-
-def _piece_px(screenshot: Image, group: Sequence[Element]) -> tuple[int, int, int, int] | None:
-    """(left, top, right, bottom) of the elements, without the empty margin of a single stateless one; None if empty.
-
-    The margin of an element without a state is the colour that it has inside its border; it tells nothing.
-    """
-    width, height = screenshot.size
-    left, top = min(e.box.left for e in group), min(e.box.top for e in group)
-    right, bottom = max(e.box.right for e in group), max(e.box.bottom for e in group)
-    box = (
-        max(0, round(left * width)), max(0, round(top * height)),
-        min(width, round(right * width)), min(height, round(bottom * height)),
-    )  # fmt: skip
-    if box[2] - box[0] < _LEAST_PX or box[3] - box[1] < _LEAST_PX:
-        return None
-    if len(group) == 1 and group[0].value is None and not group[0].is_focused:
-        return _trimmed(screenshot, box)
-    return box
-
-
-def _trimmed(screenshot: Image, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """The part of a box that differs from the colour just inside its border; the box where nothing does."""
-    import PIL.Image
-    import PIL.ImageChops
-
-    left, top, right, bottom = box[0] + _BORDER_PX, box[1] + _BORDER_PX, box[2] - _BORDER_PX, box[3] - _BORDER_PX
-    if right - left < _LEAST_PX or bottom - top < _LEAST_PX:
-        return box
-    inside = screenshot.crop((left, top, right, bottom))
-    plain = PIL.Image.new("RGB", inside.size, inside.getpixel((0, 0)))
-    drawn = PIL.ImageChops.difference(inside, plain).convert("L").point(lambda v: 255 * (v > 24)).getbbox()
-    if drawn is None:
-        return box
-    return (
-        max(0, left + drawn[0] - _BORDER_PX), max(0, top + drawn[1] - _BORDER_PX),
-        min(screenshot.width, left + drawn[2] + _BORDER_PX), min(screenshot.height, top + drawn[3] + _BORDER_PX),
-    )  # fmt: skip
-
-
-def _lay_out(box: tuple[int, int, int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(canvas size, offset of the piece): multiples of 32 px, the piece cut by the patches as on its screenshot."""
-    factor = RESIZE_FACTOR_PX
-    offset = box[0] % factor, box[1] % factor
-    width = -(-(offset[0] + box[2] - box[0]) // factor) * factor
-    height = -(-(offset[1] + box[3] - box[1]) // factor) * factor
-    while width * height < MIN_PIXELS:
-        height += factor
-    return (width, height), offset
+    seen = processor.image_processor(images=images, return_tensors="pt")
+    if seen["pixel_values"].shape[0] != num_tokens * processor.image_processor.merge_size**2:
+        raise ValueError("reading lessons need screenshots that the processor does not resize")
+    return {
+        "pixel_values": seen["pixel_values"],
+        "image_grid_thw": seen["image_grid_thw"],
+        "glyphs": torch.tensor(glyphs, dtype=torch.long).view(-1, 3),
+        "words": torch.tensor(words, dtype=torch.long).view(-1, 2),
+    }

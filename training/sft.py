@@ -5,9 +5,9 @@ How this differs from the paper:
 1. The paper starts Stage 1 from a pretrained Qwen3-VL-8B-Thinking and has no SFT. A planner of a few million random
    weights has no forecasts to reward, so it is taught to read screens and to write plans first.
 2. For the same reason there may be a text warm-up (`text_warmup_steps`): the screen is described in words instead of
-   shown, and only the plan has a loss. Then there may be reading lessons (training.reading). Then the screenshot comes,
-   and thought (the description) and plan have a loss. All are one run of one trainer with one count of steps; only
-   batches and learning rate change.
+   shown, and only the plan has a loss. Then there may be reading lessons for the vision tower alone (training.reading).
+   Then the screenshot comes, and thought (the description) and plan have a loss. All are one run of one trainer with
+   one count of steps; only batches, loss and learning rate change.
 3. The thoughts are the recorded ones, descriptions of the screen in the embedded world; the paper's planner thinks
    freely. For a pretrained checkpoint the thought may be empty.
 4. A share of the samples asks for one step only (`reactive_share`), so that the reactive planner which forecasts are
@@ -31,7 +31,7 @@ from training.config import SftConfig
 from training.cpu import speed_up_on_cpu
 from training.datasets.simulator import load_trajectories
 from training.forecast import parse_forecast
-from training.reading import ReadingRecord, build_reading_records
+from training.reading import Lesson, load_screens, plan_lessons
 from training.samples import Sample, build_samples
 from training.sft_batches import Collator, SftRecord, build_sft_records, corpus_of, plan_batches
 from training.tiny import build_model, build_processor, save_checkpoint
@@ -58,6 +58,7 @@ def run_sft(config: SftConfig, run: RunFolder, resume: bool = False) -> Path:
     """
     import torch
 
+    from training.reading_head import attach_reading_head, detach_reading_head
     from training.run_callback import quiet_libraries
     from training.run_folder import RunStopped
 
@@ -70,6 +71,8 @@ def run_sft(config: SftConfig, run: RunFolder, resume: bool = False) -> Path:
         raise InputError(f"config field 'data': split {config.data.split!r} has no samples: give another file or split")
     model, processor = _start_model(config, samples, checkpoint)
     speed_up_on_cpu(model)
+    if config.reading_steps:
+        attach_reading_head(model)
     records = _records(config, samples, processor)
     if config.text_warmup_steps and not any(record.sample.thought for record in records):
         raise InputError("config field 'text_warmup_steps': no sample has a thought to be told: set it to 0")
@@ -78,7 +81,8 @@ def run_sft(config: SftConfig, run: RunFolder, resume: bool = False) -> Path:
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if stopper.stop_reason is not None:
         raise RunStopped(stopper.stop_reason)
-    save_checkpoint(run.final_path, trainer.model, processor)
+    detach_reading_head(model)
+    save_checkpoint(run.final_path, model, processor)
     save_planner_settings(run.final_path, config.forecast)
     return run.final_path
 
@@ -148,7 +152,7 @@ def learning_rate_factor(step: int, config: SftConfig) -> float:
 
 
 def _plan_phases(
-    config: SftConfig, records: list[SftRecord], processor: Any
+    config: SftConfig, records: list[SftRecord]
 ) -> tuple[list[dict[str, Any]], list[list[int]]]:
     """(the collator's rows of all phases, the batches of row numbers in the order of training)."""
     optim = config.optim
@@ -159,29 +163,33 @@ def _plan_phases(
         seed=optim.seed,
         mix_sizes=True,
     )
-    lessons: list[ReadingRecord] = []
-    if config.reading_steps:
-        lessons = list(build_reading_records([r.sample for r in records], processor, seed=optim.seed))
-        if not lessons:
-            raise InputError("config field 'reading_steps': no screenshot has an element tree to read: set it to 0")
-    reading_batches = plan_batches(
-        lessons or records,
-        batch_size=max(1, config.reading_batch_size // optim.accumulation),
-        num_batches=config.reading_steps * optim.accumulation,
-        seed=optim.seed,
-        mix_sizes=True,
-    )
     image_batches = plan_batches(
         records, batch_size=optim.batch_size, num_batches=optim.num_steps * optim.accumulation, seed=optim.seed
     )
+    lessons = _lessons(config)
+    size = max(1, config.reading_batch_size // optim.accumulation)
+    reading_batches = [list(range(start, start + size)) for start in range(0, len(lessons), size)]
     rows: list[dict[str, Any]] = []
     batches: list[list[int]] = []
-    for kind, planned, is_text in (
-        (records, text_batches, True), (lessons, reading_batches, False), (records, image_batches, False)
-    ):  # fmt: skip
+    for kind, planned in (
+        ([{"record": record, "is_text": True} for record in records], text_batches),
+        ([{"lesson": lesson} for lesson in lessons], reading_batches),
+        ([{"record": record, "is_text": False} for record in records], image_batches),
+    ):
         batches += [[len(rows) + i for i in batch] for batch in planned]
-        rows += [{"record": record, "is_text": is_text} for record in kind]
+        rows += kind
     return rows, batches
+
+
+def _lessons(config: SftConfig) -> list[Lesson]:
+    if not config.reading_steps:
+        return []
+    if config.data.path:
+        raise InputError("config field 'reading_steps': a trajectory file does not say where letters are: set it to 0")
+    size = max(1, config.reading_batch_size // config.optim.accumulation)
+    screens = list(load_screens(config.data))
+    num_lessons = size * config.reading_steps * config.optim.accumulation
+    return list(plan_lessons(screens, num_lessons=num_lessons, seed=config.optim.seed))
 
 
 def _build_trainer(
@@ -196,6 +204,8 @@ def _build_trainer(
     from trl import SFTConfig as TrlSftConfig
     from trl import SFTTrainer
 
+    from training.muon import MuonAdamW
+    from training.reading_head import read
     from training.run_callback import RunCallback
 
     optim = config.optim
@@ -203,7 +213,7 @@ def _build_trainer(
     total = sum(length for length, _ in phases_of(config))
     first_image_step = total - optim.num_steps
     collator = Collator(processor)
-    rows, batches = _plan_phases(config, records, processor)
+    rows, batches = _plan_phases(config, records)
 
     class Trainer(SFTTrainer):
         """TRL's trainer with the planned batches and a schedule that starts anew in each phase."""
@@ -212,13 +222,34 @@ def _build_trainer(
             loader = DataLoader(rows, batch_sampler=batches, collate_fn=collator)
             return self.accelerator.prepare(loader)
 
+        def create_optimizer(self, *args: Any) -> Any:
+            if optim.optimizer == "muon" and self.optimizer is None:
+                betas = (self.args.adam_beta1, self.args.adam_beta2)
+                self.optimizer = MuonAdamW(
+                    self.model, lr=optim.learning_rate, betas=betas, weight_decay=optim.weight_decay
+                )
+            return super().create_optimizer(*args)
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            if "glyphs" not in inputs:
+                return super().compute_loss(model, inputs, *args, **kwargs)
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=optim.precision == "bfloat16"):
+                loss, scores = read(model, inputs)
+            for name, value in scores.items():
+                self._metrics["train"][f"reading/{name}"].append(value)
+            return loss / optim.accumulation
+
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
             if self.lr_scheduler is None:
                 self.lr_scheduler = LambdaLR(optimizer or self.optimizer, lambda s: learning_rate_factor(s, config))
             return self.lr_scheduler
 
     class Validate(TrainerCallback):
-        """Adds the validation scores to the metrics of the step."""
+        """Ends the reading lessons in time, and adds the validation scores to the metrics of the step."""
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if config.reading_steps and state.global_step == first_image_step:
+                model.reading_head.settle(model.model.visual.merger.linear_fc2)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             step = state.global_step

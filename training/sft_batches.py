@@ -14,7 +14,7 @@ from typing import Any
 from executors.errors import InputError
 from training.config import ForecastConfig
 from training.forecast import THINK_END, ForecastStep, format_plan
-from training.reading import ReadingRecord
+from training.reading import collate_lessons
 from training.samples import Sample
 
 IGNORED = -100
@@ -111,7 +111,7 @@ def _encode(tokenizer: Any, text: str) -> tuple[int, ...]:
 
 
 def plan_batches(
-    records: Sequence[SftRecord | ReadingRecord],
+    records: Sequence[SftRecord],
     *,
     batch_size: int,
     num_batches: int,
@@ -152,7 +152,7 @@ _SORTED_TOGETHER = 16
 
 
 def _epoch_batches(
-    records: Sequence[SftRecord | ReadingRecord], size: int, rng: random.Random, mix_sizes: bool
+    records: Sequence[SftRecord], size: int, rng: random.Random, mix_sizes: bool
 ) -> list[list[int]]:
     groups: dict[Any, list[int]] = defaultdict(list)
     for index in rng.sample(range(len(records)), len(records)):
@@ -169,21 +169,24 @@ def _epoch_batches(
 class Collator:
     """Records -> the tensors of one forward pass, padded on the left.
 
-    Rows are `{"record": SftRecord or ReadingRecord, "is_text": bool}`: text rows use the told prompt and only the plan
-    has a loss, others bring their image and their whole completion has one.
+    Rows are `{"record": SftRecord, "is_text": bool}`: text rows use the told prompt and only the plan has a loss,
+    others bring their image and their whole completion has one. Rows `{"lesson": Lesson}` go to `collate_lessons`.
     """
 
     def __init__(self, processor: Any) -> None:
         """`processor` is a Qwen3-VL processor."""
+        self._processor = processor
         self._image_processor = processor.image_processor
         self._image_id = processor.image_token_id
         self._pad_id = processor.tokenizer.pad_token_id
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """input_ids_BL, attention_mask_BL, labels_BL, and for images mm_token_type_ids_BL, pixel_values_PD, grids."""
+        if "lesson" in rows[0]:
+            return collate_lessons([row["lesson"] for row in rows], self._processor)
         pairs, images = [], []
         for row in rows:
-            record: SftRecord | ReadingRecord = row["record"]
+            record: SftRecord = row["record"]
             if row["is_text"]:
                 pairs.append((record.told_ids, record.plan_ids))
             else:

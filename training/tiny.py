@@ -39,6 +39,8 @@ _EMBEDDING_GAIN = 3.0
 """Embeddings of random start are this much larger than the library's: the tied head then learns faster (ours)."""
 _PATCH_GAIN = 0.5
 """Standard deviation of each whitened patch feature (ours)."""
+_DEEPSTACK_GAIN = 0.1
+"""What shallow vision layers add to the image tokens starts this much smaller, so that it does not hide them (ours)."""
 _WHITENING_FLOOR = 1e-4
 """Least variance that is whitened fully, as a share of the largest: what is weaker is mostly rounding (ours)."""
 
@@ -196,6 +198,8 @@ def build_model(
         for name, weight in model.named_parameters():
             if weight.ndim == 2 and "embed" not in name:
                 weight.mul_(weight.shape[1] ** -0.5 / model.config.text_config.initializer_range)
+        for merger in model.model.visual.deepstack_merger_list:
+            merger.linear_fc2.weight.mul_(_DEEPSTACK_GAIN)
         if screenshots:
             pixels = processor.image_processor(images=list(screenshots), return_tensors="pt")["pixel_values"]
             _whiten_patches(model.model.visual.patch_embed.proj, pixels)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from executors.simulator.describe import describe
 from executors.simulator.executor import SimulatorExecutor
 from executors.simulator.oracle import oracle_action
-from executors.simulator.record import record_episode
+from executors.simulator.record import record_drawings, record_episode
 from executors.simulator.splits import SPLITS, list_tasks, make_task, sample_tasks
 from executors.simulator.tasks.base import Task, TaskTemplate
 
@@ -22,6 +22,7 @@ __all__ = [
     "list_tasks",
     "make_task",
     "oracle_action",
+    "record_drawings",
     "record_episode",
     "sample_tasks",
 ]

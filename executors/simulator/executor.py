@@ -8,7 +8,7 @@ from executors.executor import ExecutionResult
 from executors.geometry import BoxNorm, ImageSize, PointNorm
 from executors.simulator.goals import expected_data, is_reached
 from executors.simulator.layout import BoxPx, Placed
-from executors.simulator.render import render
+from executors.simulator.render import Drawing, render
 from executors.simulator.tasks.base import Task
 from executors.simulator.widgets import DESKTOP, FORM_SIZES_PX
 from executors.simulator.world import World
@@ -35,14 +35,16 @@ def observe_world(world: World, *, with_image: bool = True) -> Observation:
             elements.append(_read_only("hint", "more above", (left, top, right, top + 15), size))
         if arrangement.has_below:
             elements.append(_read_only("hint", "more below", (left, bottom - 14, right, bottom), size))
-    image = None
-    if with_image:
-        look = world.look
-        names = sorted(look.icon_order)
-        colours = {name: k + look.colour_shift for k, name in enumerate(names)}
-        image = render(world.screen, arrangement, form=look.form, theme=look.theme, layout=look.layout,
-                       icon_colours=colours)
+    image = draw_world(world).image if with_image else None
     return Observation(image_size=size, image=image, elements=tuple(elements), summary=world.screen.title)
+
+
+def draw_world(world: World) -> Drawing:
+    """The screenshot of a world's screen now, with the texts on it."""
+    look = world.look
+    colours = {name: k + look.colour_shift for k, name in enumerate(sorted(look.icon_order))}
+    return render(world.screen, world.arrangement, form=look.form, theme=look.theme, layout=look.layout,
+                  icon_colours=colours)
 
 
 def _element(placed: Placed, size: ImageSize) -> Element:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from executors.actions import Action
 from executors.errors import InputError
@@ -10,8 +11,9 @@ from executors.geometry import BoxNorm, ImageSize, PointNorm
 from executors.simulator import vocab
 from executors.simulator.apps import APPS
 from executors.simulator.describe import describe
-from executors.simulator.executor import SimulatorExecutor, apply_action
+from executors.simulator.executor import SimulatorExecutor, apply_action, draw_world
 from executors.simulator.oracle import MEMORY_STEPS, Move, oracle_move
+from executors.simulator.render import Drawing
 from executors.simulator.tasks.base import Task
 from executors.simulator.widgets import DESKTOP, FORM_SIZES_PX
 from executors.simulator.world import World
@@ -158,3 +160,14 @@ def record_episode(
             "theme": task.look.theme.name,
         },
     )
+
+
+def record_drawings(task: Task, seed: int = 0, *, interruption_rate: float = 0.05, mistake_rate: float = 0.0
+                    ) -> Iterator[Drawing]:
+    """The screenshots of `record_episode` with the same arguments, each with the texts that are written on it."""
+    rates = {"interruption_rate": interruption_rate, "mistake_rate": mistake_rate}
+    device = SimulatorExecutor(task, interruption_rate=interruption_rate, noise_seed=seed)
+    device.world.forget()
+    for step in record_episode(task, seed, **rates, with_images=False).steps:
+        yield draw_world(device.world)
+        device.advance(step.action)

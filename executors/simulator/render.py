@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 from PIL import Image, ImageDraw
@@ -10,6 +13,42 @@ from executors.simulator.fonts import fitting_size, font, text_mask, text_width
 from executors.simulator.layout import Arrangement, BoxPx, Layout, Placed
 from executors.simulator.themes import ICON_COLOURS, Rgb, Theme
 from executors.simulator.widgets import DESKTOP, FORM_SIZES_PX, Screen
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnText:
+    """A text of a screenshot: its words, the top left corner of its line in pixels, and its font size."""
+
+    text: str
+    left: int
+    top: int
+    font_px: int
+
+    @property
+    def height(self) -> int:
+        """Pixels of the line, from ascender to descender."""
+        return sum(font(self.font_px).getmetrics())
+
+    def letters(self) -> Iterator[tuple[str, float, float]]:
+        """(letter, x, y) of each letter's middle in pixels of the screenshot; spaces are left out."""
+        ends = [self.left + font(self.font_px).getlength(self.text[:i]) for i in range(len(self.text) + 1)]
+        for letter, start, end in zip(self.text, ends, ends[1:], strict=False):
+            if letter != " ":
+                yield letter, (start + end) / 2, self.top + self.height / 2
+
+    def words(self) -> Iterator[tuple[str, float, float]]:
+        """(word, left, right) of each word in pixels of the screenshot."""
+        for match in re.finditer(r"\S+", self.text):
+            left, right = (self.left + font(self.font_px).getlength(self.text[:i]) for i in match.span())
+            yield match.group(), left, right
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A screenshot and the texts on it that no dialog covers, in the order of drawing."""
+
+    image: Image.Image
+    texts: tuple[DrawnText, ...]
 
 
 class Canvas:
@@ -21,6 +60,7 @@ class Canvas:
         self.draw = ImageDraw.Draw(self.image)
         self.theme, self.layout = theme, layout
         self.font_px = layout.font_px
+        self.texts: list[DrawnText] = []
 
     def text(self, text: str, box: BoxPx, colour: Rgb, *, align: str = "left", size_px: int | None = None) -> None:
         """Text in the vertical middle of a box; it shrinks to 12 px rather than overflow."""
@@ -34,6 +74,7 @@ class Canvas:
             x += spare // 2 if align == "centre" else spare
         y = (box[1] + box[3] - ascent - descent) // 2
         self.image.paste(colour, (x, y), text_mask(text, size))
+        self.texts.append(DrawnText(text, x, y, size))
 
     def round(self, box: BoxPx, radius: int, fill: Rgb | None, outline: Rgb | None = None, width: int = 1) -> None:
         """A rounded rectangle inside the box."""
@@ -42,8 +83,8 @@ class Canvas:
 
 
 def render(screen: Screen, arrangement: Arrangement, *, form: str, theme: Theme, layout: Layout,
-           icon_colours: dict[str, int]) -> Image.Image:
-    """The screenshot.
+           icon_colours: dict[str, int]) -> Drawing:
+    """The screenshot, and what is written on it.
 
     Args:
         screen: the page as widgets.
@@ -62,10 +103,17 @@ def render(screen: Screen, arrangement: Arrangement, *, form: str, theme: Theme,
         _page(canvas, screen, arrangement, form)
     if arrangement.panel is not None:
         _dim(canvas)
+        canvas.texts = [text for text in canvas.texts if not _is_touched(text, arrangement.panel)]
         canvas.round(arrangement.panel, 8, theme.surface, theme.accent, 2)
         for placed in arrangement.over:
             _DRAW.get(placed.widget.role, _row)(canvas, placed)
-    return canvas.image
+    return Drawing(canvas.image, tuple(canvas.texts))
+
+
+def _is_touched(text: DrawnText, box: BoxPx) -> bool:
+    left, top, right, bottom = box
+    end = text.left + text_width(text.text, text.font_px)
+    return text.left < right and end > left and text.top < bottom and text.top + text.height > top
 
 
 def _page(canvas: Canvas, screen: Screen, arrangement: Arrangement, form: str) -> None:
