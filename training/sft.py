@@ -34,7 +34,7 @@ from training.forecast import parse_forecast
 from training.reading import Lesson, load_screens, plan_lessons
 from training.samples import Sample, build_samples
 from training.sft_batches import Collator, SftRecord, build_sft_records, corpus_of, plan_batches
-from training.tiny import build_model, build_processor, save_checkpoint
+from training.tiny import build_model, build_processor, count_parameters, save_checkpoint
 from training.trackers import tracker_arguments
 
 if TYPE_CHECKING:
@@ -71,12 +71,13 @@ def run_sft(config: SftConfig, run: RunFolder, resume: bool = False) -> Path:
         raise InputError(f"config field 'data': split {config.data.split!r} has no samples: give another file or split")
     model, processor = _start_model(config, samples, checkpoint)
     speed_up_on_cpu(model)
+    num_parameters = count_parameters(model)
     if config.reading_steps:
         attach_reading_head(model)
     records = _records(config, samples, processor)
     if config.text_warmup_steps and not any(record.sample.thought for record in records):
         raise InputError("config field 'text_warmup_steps': no sample has a thought to be told: set it to 0")
-    print(f"{len(records)} samples, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
+    print(f"{len(records)} samples, {num_parameters / 1e6:.1f} M parameters", flush=True)
     trainer, stopper = _build_trainer(config, run, model, processor, records, _validation_records(config, processor))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if stopper.stop_reason is not None:

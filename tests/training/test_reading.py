@@ -1,112 +1,182 @@
-"""Reading lessons: the piece shows the elements that the answer names, whole, on a canvas that fits the processor."""
+"""Reading lessons: letters and words are told where they are drawn, and a head learns them from image tokens."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import torch
 
-from executors.geometry import BoxNorm
-from executors.simulator import record_episode, sample_tasks
-from executors.trajectory import Element
-from training.config import ForecastConfig
+from executors.simulator import record_drawings, record_episode, sample_tasks
+from executors.simulator.render import Drawing
+from training.config import DataConfig, TinyModelConfig
 from training.reading import (
-    _MAX_EQUAL,
-    MIN_PIXELS,
-    RESIZE_FACTOR_PX,
-    ReadingRecord,
-    _answer_ids,
-    _lay_out,
-    _neighbours,
-    build_reading_records,
-    words_of,
+    CELL_PX,
+    NUM_LETTERS,
+    NUM_SLOTS,
+    Lesson,
+    Screen,
+    collate_lessons,
+    load_screens,
+    plan_lessons,
 )
-from training.samples import Sample, build_samples, decode_png
-from training.tiny import build_processor
+from training.reading_head import ReadingHead, attach_reading_head, detach_reading_head, read
+from training.samples import encode_png
+from training.tiny import build_model, build_processor
+
+DATA = DataConfig(num_episodes=6, mistake_rate=0.2, interruption_rate=0.3)
 
 
 @pytest.fixture(scope="module")
-def samples() -> list[Sample]:
-    trajectories = [record_episode(task, interruption_rate=0.0) for task in sample_tasks("train", 12, 0)]
-    return list(build_samples(trajectories, ForecastConfig(prompt_style="compact")))
+def screens() -> list[Screen]:
+    return list(load_screens(DATA))
 
 
 @pytest.fixture(scope="module")
-def processor() -> Any:
-    return build_processor(["tap the row button switch icon Read"], 400)
+def processor(screens: list[Screen]) -> Any:
+    """Its tokenizer has most words of the screens as one token each."""
+    return build_processor([f" {text.text}" for screen in screens for text in screen.texts], 1000)
 
 
-@pytest.fixture(scope="module")
-def lessons(samples: list[Sample], processor: Any) -> list[ReadingRecord]:
-    return list(build_reading_records(samples, processor, seed=0))
+def test_drawings_are_the_screenshots_of_the_recorded_episode() -> None:
+    rates = {"interruption_rate": 0.3, "mistake_rate": 0.2}
+    for task in sample_tasks("train", 8, 1):
+        drawings = list(record_drawings(task, 3, **rates))
+        steps = record_episode(task, 3, **rates).steps
+        assert [d.image.tobytes() for d in drawings] == [s.observation.image.tobytes() for s in steps]
 
 
-def test_lessons_cover_the_elements_of_the_screens(lessons, samples, processor):
-    told = " ".join(processor.tokenizer.decode(lesson.completion_ids) for lesson in lessons)
-    missing = {e.text for s in samples for e in s.observation.elements if e.text and e.text not in told}
-    assert missing == set()
+def test_every_label_on_the_screen_is_among_the_texts_and_covered_ones_are_not() -> None:
+    num_dialogs = 0
+    for task in sample_tasks("train", 12, 0):
+        drawings = record_drawings(task, interruption_rate=0.5)
+        for drawing, step in zip(drawings, record_episode(task, interruption_rate=0.5).steps, strict=True):
+            elements = [e for e in step.observation.elements if e.role != "hint" and e.text]
+            drawn = Counter(text.text for text in drawing.texts)
+            assert not {e.text for e in elements} - set(drawn)
+            if any(e.role == "dialog" for e in elements):
+                num_dialogs += 1
+                width, height = drawing.image.size
+                dialog = next(e for e in elements if e.role == "dialog").box
+                middle = [t for t in drawing.texts if dialog.top * height <= t.top < dialog.bottom * height
+                          and dialog.left * width <= t.left < dialog.right * width]  # fmt: skip
+                assert {t.text for t in middle} == {next(e for e in elements if e.role == "dialog").text}
+    assert num_dialogs > 3
 
 
-def test_piece_is_pasted_unchanged(lessons):
-    lesson = next(item for item in lessons if min(item.offset_px) > 0)
-    left, top = lesson.offset_px
-    piece = decode_png(lesson.png)
-    assert lesson.load_image().crop((left, top, left + piece.width, top + piece.height)).tobytes() == piece.tobytes()
+def test_letters_are_told_where_there_is_ink(screens: list[Screen]) -> None:
+    """Around the middle of a letter the picture is not plain; a point or a dash may lie below it."""
+    num_letters = num_plain = 0
+    for lesson in plan_lessons(screens, num_lessons=40, seed=1):
+        image = lesson.image().convert("L")
+        for token, slot, letter in lesson.glyphs(*image.size):
+            assert 0 <= slot < NUM_SLOTS and 0 <= letter < NUM_LETTERS
+            x = token % (image.width // CELL_PX) * CELL_PX + slot % 8 * 4 + 2
+            y = token // (image.width // CELL_PX) * CELL_PX + slot // 8 * 4 + 2
+            low, high = image.crop((x - 5, y - 8, x + 5, y + 8)).getextrema()
+            num_letters += 1
+            num_plain += high - low < 25
+    assert num_letters > 1000
+    assert num_plain / num_letters < 0.02
 
 
-def test_canvas_is_never_resized_by_the_processor(lessons, processor):
-    for lesson in lessons[:20]:
-        grid = processor.image_processor(images=[lesson.load_image()], return_tensors="pt")["image_grid_thw"][0]
-        assert (int(grid[2]) * 16, int(grid[1]) * 16) == lesson.canvas_px
+def test_zoom_and_shift_move_letters_and_words_alike(screens: list[Screen]) -> None:
+    screen = max(screens, key=lambda s: len(s.texts))
+    plain, moved = Lesson(screen=screen), Lesson(screen=screen, shift_px=(CELL_PX, 0))
+    width, height = plain.image().size
+    assert {(token + 1, slot, letter) for token, slot, letter in plain.glyphs(width, height)
+            if token % (width // CELL_PX) < width // CELL_PX - 1} == set(moved.glyphs(width, height))  # fmt: skip
+    double = Lesson(screen=screen, zoom=2.0)
+    assert {word for _, word in double.words(2 * width, 2 * height)} == {word for _, word in plain.words(width, height)}
+    assert len(list(double.words(width, height))) < len(list(plain.words(width, height)))
 
 
-def test_equal_answers_are_limited(lessons):
-    answers = [lesson.completion_ids for lesson in lessons]
-    assert max(map(answers.count, set(answers))) <= _MAX_EQUAL
+def test_lessons_begin_plain_and_vary_later_and_are_the_same_for_a_seed(screens: list[Screen]) -> None:
+    lessons = list(plan_lessons(screens, num_lessons=400, seed=0))
+    varied = [lesson.zoom != 1.0 or lesson.shift_px != (0, 0) for lesson in lessons]
+    assert not any(varied[:60])
+    assert 0.5 < sum(varied[240:]) / 160 < 0.7
+    assert lessons == list(plan_lessons(screens, num_lessons=400, seed=0))
+    assert lessons != list(plan_lessons(screens, num_lessons=400, seed=1))
+    assert max(Counter(id(lesson.screen) for lesson in lessons[: len(screens)]).values()) == 1
 
 
-def test_lessons_are_the_same_for_a_seed_and_differ_between_seeds(samples, processor, lessons):
-    again = list(build_reading_records(samples, processor, seed=0))
-    other = list(build_reading_records(samples, processor, seed=1))
-    assert [item.completion_ids for item in again] == [item.completion_ids for item in lessons]
-    assert [item.completion_ids for item in other] != [item.completion_ids for item in lessons]
+def test_a_batch_counts_image_tokens_through_its_screens(screens: list[Screen], processor: Any) -> None:
+    sizes = {Lesson(screen=s).image().size: s for s in screens}
+    chosen = [Lesson(screen=s) for s in (*sizes.values(), screens[0])]
+    batch = collate_lessons(chosen, processor)
+    start = 0
+    for lesson in chosen:
+        width, height = lesson.image().size
+        end = start + width // CELL_PX * (height // CELL_PX)
+        rows = [tuple(row) for row in batch["glyphs"].tolist() if start <= row[0] < end]
+        assert rows == [(start + token, slot, letter) for token, slot, letter in lesson.glyphs(width, height)]
+        start = end
+    assert batch["image_grid_thw"].prod(-1).sum() // 4 == start
+    assert batch["words"][:, 0].max() < start
 
 
-def test_empty_margin_of_a_row_is_cut_off_and_that_of_a_switch_is_kept(lessons, processor):
-    def width(role: str) -> int:
-        answers = [(item, processor.tokenizer.decode(item.completion_ids)) for item in lessons]
-        return max(i.canvas_px[0] for i, a in answers if a.startswith(f" {role}") and " , " not in a)
-
-    assert width("row") <= 128 < width("switch")
+def test_screens_that_the_processor_resizes_are_refused(screens: list[Screen], processor: Any) -> None:
+    small = Lesson(screen=screens[0]).image().crop((0, 0, 40, 40))
+    with pytest.raises(ValueError, match="resize"):
+        collate_lessons([Lesson(screen=Screen(encode_png(small), ()))], processor)
 
 
-def test_elements_far_apart_are_not_read_together():
-    def at(top: float) -> Element:
-        return Element(role="row", text=str(top), box=BoxNorm(0, top, 1, top + 0.1))
-
-    assert _neighbours([at(0.0), at(0.11), at(0.5)], 0, 3) == [at(0.0), at(0.11)]
-
-
-def test_state_and_focus_are_part_of_the_answer():
-    box = BoxNorm(0, 0, 1, 1)
-    field = Element(role="field", text="Title", value="River", is_focused=True, box=box)
-    assert words_of(field) == ("field", "Title River focus")
+def test_a_screen_without_text_has_a_loss(processor: Any, screens: list[Screen]) -> None:
+    batch = collate_lessons([Lesson(screen=replace(screens[0], texts=()))], processor)
+    head = ReadingHead(8, 20)
+    loss, scores = head(torch.randn(112, 8), torch.randn(20, 8), batch["glyphs"], batch["words"])
+    assert loss.isfinite() and scores == {"letter_accuracy": 0.0, "word_accuracy": 0.0}
+    loss.backward()
 
 
-def test_label_is_spelled_before_it_is_said(processor):
-    element = Element(role="row", text="Ab 1", box=BoxNorm(0, 0, 1, 1))
-    ids = list(_answer_ids([element, element], processor.tokenizer))
-    letters = [processor.tokenizer(letter)["input_ids"][0] for letter in "Ab 1"]
-    start = ids.index(letters[0])
-    assert ids[start : start + 4] == letters
-    assert processor.tokenizer.decode(ids, skip_special_tokens=True) == " rowAb 1 Ab 1 , rowAb 1 Ab 1"
+def test_settling_puts_the_standardisation_into_the_last_layer_once() -> None:
+    torch.manual_seed(0)
+    last, head = torch.nn.Linear(8, 6), ReadingHead(6, 10)
+    inputs_NF = torch.randn(4000, 8) * 3 + 1
+    for _ in range(200):
+        head.norm(last(inputs_NF))
+    head.settle(last)
+    states = last(inputs_NF)
+    assert torch.allclose(states.mean(0), torch.zeros(6), atol=1e-4)
+    assert torch.allclose(states.std(0), torch.ones(6), atol=1e-3)
+    weight = last.weight.clone()
+    head.settle(last)
+    assert torch.equal(weight, last.weight)
 
 
-@given(st.integers(0, 400), st.integers(0, 400), st.integers(4, 500), st.integers(4, 500))
-def test_every_piece_fits_its_canvas_and_keeps_its_place_among_the_patches(left, top, width, height):
-    canvas, offset = _lay_out((left, top, left + width, top + height))
-    assert all(side % RESIZE_FACTOR_PX == 0 for side in canvas) and canvas[0] * canvas[1] >= MIN_PIXELS
-    assert offset == (left % RESIZE_FACTOR_PX, top % RESIZE_FACTOR_PX)
-    assert all(o + p <= c for o, p, c in zip(offset, (width, height), canvas, strict=True))
+def test_the_head_is_no_part_of_the_planner_and_the_tower_learns_to_read(processor: Any, screens: list[Screen]) -> None:
+    """Sixty steps on one screen: letters that nothing but the picture tells apart are learnt."""
+    config = TinyModelConfig(
+        hidden_size=64, num_layers=1, num_heads=1, vision_hidden_size=64, vision_layers=1, vocab_size=1000
+    )
+    model = build_model(config, processor, seed=0)
+    names = set(model.state_dict())
+    attach_reading_head(model)
+    embedding = model.get_input_embeddings().weight.detach().clone()
+    batch = collate_lessons([Lesson(screen=max(screens, key=lambda s: len(s.texts)))], processor)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+    scores = []
+    for _ in range(60):
+        loss, score = read(model, batch)
+        scores.append(score)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert scores[0]["letter_accuracy"] < 0.2
+    assert scores[-1]["letter_accuracy"] > 0.9
+    assert scores[-1]["word_accuracy"] > 0.7
+    assert torch.equal(embedding, model.get_input_embeddings().weight)
+    detach_reading_head(model)
+    assert set(model.state_dict()) == names
+
+
+def test_a_drawing_tells_words_and_letters_in_order() -> None:
+    drawing: Drawing = next(record_drawings(sample_tasks("train", 1, 0)[0]))
+    text = max(drawing.texts, key=lambda t: t.text.count(" "))
+    assert [word for word, _, _ in text.words()] == text.text.split()
+    assert "".join(letter for letter, _, _ in text.letters()) == text.text.replace(" ", "")
+    places = [x for _, x, _ in text.letters()]
+    assert places == sorted(places)
