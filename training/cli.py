@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "compare": "training.commands.compare",
     "sweep": "training.commands.sweep",
     "import": "training.commands.import_",
+    "export": "training.commands.export",
 }
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -282,7 +282,9 @@ class GrpoConfig:
     max_prompt_tokens: int = 0
     """Prompts longer than this, image tokens included, are left out and counted; 0 takes all."""
     use_vllm: bool = False
-    """Sample with vLLM in the same process (needs a GPU and the vllm extra)."""
+    """Sample with vLLM (needs a GPU and the vllm extra)."""
+    vllm_server: str = ""
+    """URL of a vLLM server on GPUs of its own (`trl vllm-serve --model ...`); empty for vLLM in the same process."""
     logged_prompts: int = 8
     """Prompts per step whose completions are written to rollouts.jsonl, 0..10000."""
 
@@ -300,6 +302,9 @@ class GrpoConfig:
         _check(0 <= self.refill_rounds <= 16, "refill_rounds", self.refill_rounds, "0..16 rounds")
         _check(self.screenshot_cache_mb >= 0, "screenshot_cache_mb", self.screenshot_cache_mb, "0 or a number of MiB")
         _check(self.max_prompt_tokens >= 0, "max_prompt_tokens", self.max_prompt_tokens, "0 or a number of tokens")
+        is_url = self.use_vllm and self.vllm_server.startswith(("http://", "https://"))
+        allowed = "a URL such as http://gpu-host:8000, together with use_vllm=true"
+        _check(not self.vllm_server or is_url, "vllm_server", self.vllm_server, allowed)
         _check(0 <= self.logged_prompts <= 10000, "logged_prompts", self.logged_prompts, "0..10000 prompts")
 
 

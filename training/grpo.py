@@ -123,7 +123,8 @@ def grpo_arguments(grpo: GrpoConfig, optim: OptimConfig, run: RunFolder, model: 
         remove_unused_columns=False,
         generation_kwargs=_never_sampled(model, grpo),
         use_vllm=grpo.use_vllm,
-        vllm_mode="colocate",
+        vllm_mode="server" if grpo.vllm_server else "colocate",
+        vllm_server_base_url=grpo.vllm_server or None,
         vllm_importance_sampling_mode="token_truncate",  # sequence modes mask nearly all long completions
         vllm_max_model_length=grpo.max_completion_tokens + 8192,
     )
