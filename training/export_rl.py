@@ -18,6 +18,7 @@ from training.checkpoint import read_planner_settings
 from training.config import ForecastConfig, Stage1Config, Stage2Config
 from training.datasets.simulator import load_trajectories
 from training.external_reward import pack
+from training.rewards import has_target
 from training.samples import Sample, build_samples, encode_png
 
 FRAMEWORKS = ("easyr1", "verl")
@@ -34,10 +35,10 @@ from training.external_reward import {function} as compute_score  # noqa: F401
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """How many rows a split has, and how many samples were left out for want of a screenshot."""
+    """How many rows a split has, and how many samples were left out for want of a screenshot or of a recorded point."""
 
     num_rows: int
-    num_without_image: int
+    num_left_out: int
 
 
 def export_stage(
@@ -68,7 +69,7 @@ def export_stage(
             rows = _rows(framework, stage, samples, config, forecast)
             report[name] = _write_parquet(out / f"{name}.parquet", rows)
         if not report["train"].num_rows:
-            raise InputError(f"config field 'data': split {config.data.split!r} has no samples with a screenshot")
+            raise InputError(f"config field 'data': split {config.data.split!r} has no samples that can be exported")
         if not report["val"].num_rows:
             (out / "val.parquet").unlink()
             del report["val"]
@@ -83,10 +84,10 @@ def export_stage(
 def _rows(
     framework: str, stage: str, samples: Iterator[Sample], config: Stage1Config | Stage2Config, forecast: ForecastConfig
 ) -> Iterator[dict[str, Any] | None]:
-    """One row for each sample, None for one without a screenshot."""
+    """One row for each sample, None for one that is left out."""
     for number, sample in enumerate(samples):
         image = sample.load_image()
-        if image is None:
+        if image is None or (stage == "stage2" and not has_target(sample.first_step)):
             yield None
             continue
         [message] = sample.messages(forecast)
@@ -110,7 +111,7 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any] | None]) -> Exporte
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    num_rows = num_without = 0
+    num_rows = num_lost = 0
     writer: Any = None
     part: list[dict[str, Any]] = []
 
@@ -124,7 +125,7 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any] | None]) -> Exporte
     try:
         for row in rows:
             if row is None:
-                num_without += 1
+                num_lost += 1
                 continue
             num_rows += 1
             part.append(row)
@@ -135,7 +136,7 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any] | None]) -> Exporte
     finally:
         if writer is not None:
             writer.close()
-    return Exported(num_rows, num_without)
+    return Exported(num_rows, num_lost)
 
 
 def _reward_module(framework: str, stage: str) -> str:

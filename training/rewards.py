@@ -258,6 +258,19 @@ def grounded_reward(result: Grounding | ExecutorError | None, reference: Step, t
     return float(_matches(result.action, reference, tolerance))
 
 
+def has_target(reference: Step) -> bool:
+    """Whether every point that the recorded action needs is known, as a point or as the target's box.
+
+    Without it no reply could ever match, so Stage 2 leaves such steps out: demonstrations in text alone have them.
+    """
+    action = reference.action
+    return all(
+        getattr(action, arg.name) is not None or (arg.name != "end_point" and reference.target is not None)
+        for arg in action.spec.args
+        if arg.kind is ArgKind.POINT and arg.required
+    )
+
+
 def _matches(action: Action, reference: Step, tolerance: float) -> bool:
     wanted = reference.action
     if action.type != wanted.type:

@@ -13,7 +13,8 @@ How Stage 2 (grounded reinforcement fine-tuning) differs from the paper:
 1. All of the above but 2.
 2. The default tool agent matches the instruction against the recorded element tree; the paper's are UI-TARS and
    Qwen3-VL-32B. Both are frozen and see the recorded observation only.
-3. An agent that fails takes its completion out of the group; one that finds no target or several gives 0.
+3. An agent that fails takes its completion out of the group; one that finds no target or several gives 0. Samples
+   whose recorded action lacks the point it needs are left out and counted: no reply could match them.
 4. Completions with equal first steps ask the agent once.
 """
 
@@ -31,7 +32,7 @@ from training.checkpoint import load_model_and_processor, read_planner_settings,
 from training.config import ForecastConfig, LoraConfig, RewardConfig, Stage1Config, Stage2Config
 from training.datasets.simulator import load_trajectories
 from training.forecast import Forecast, ForecastStep, parse_forecast
-from training.rewards import TrajectoryReward, grounded_reward, trajectory_reward
+from training.rewards import TrajectoryReward, grounded_reward, has_target, trajectory_reward
 from training.samples import Sample, build_samples
 
 if TYPE_CHECKING:
@@ -223,6 +224,8 @@ def _train(
     samples = list(build_samples(load_trajectories(config.data), forecast, max_pixels=config.data.max_pixels))
     if not samples:
         raise InputError(f"config field 'data': split {config.data.split!r} has no samples: give another file or split")
+    if isinstance(config, Stage2Config):
+        samples = _with_target(samples)
     if is_first_process():
         save_planner_settings(run.path, forecast)
     dtype = config.lora.frozen_weights if config.lora.rank else "float32"
@@ -268,6 +271,18 @@ def _train(
     return run.final_path
 
 
+def _with_target(samples: list[Sample]) -> list[Sample]:
+    kept = [sample for sample in samples if has_target(sample.first_step)]
+    if num_lost := len(samples) - len(kept):
+        print(f"{num_lost} of {len(samples)} samples are left out: their action has no recorded point", flush=True)
+    if not kept:
+        raise InputError(
+            f"config field 'data': none of {len(samples)} samples has the recorded point that Stage 2 compares with: "
+            "give demonstrations with coordinates, or train Stage 1 on these"
+        )
+    return kept
+
+
 def _adapters(lora: LoraConfig) -> Any:
     """The settings of peft for adapters on all linear layers of the language model; None for none."""
     if not lora.rank:
@@ -298,6 +313,8 @@ def _evaluate(
         interruption_rate=0.0,
     )  # fmt: skip
     samples = list(build_samples(load_trajectories(data), forecast, max_pixels=data.max_pixels))
+    if isinstance(config, Stage2Config):
+        samples = [sample for sample in samples if has_target(sample.first_step)]
     samples = samples[:: max(1, len(samples) // config.eval_samples)][: config.eval_samples]
     if not samples:
         return {}

@@ -111,7 +111,7 @@ def test_samples_without_screenshot_are_counted(tmp_path: Path) -> None:
     write_trajectories(tmp_path / "t.jsonl", [bare, trajectories[1]])
     config = replace(STAGE1, data=replace(DATA, path=str(tmp_path / "t.jsonl")))
     report = export_stage("verl", "stage1", config, tmp_path / "out")
-    assert report["train"].num_without_image == len(bare.steps)
+    assert report["train"].num_left_out == len(bare.steps)
     assert "val" not in report and not (tmp_path / "out" / "val.parquet").exists()
     assert "train.parquet" in next(line for line in (tmp_path / "out" / "overrides.txt").read_text().splitlines()
                                    if line.startswith("data.val_files"))

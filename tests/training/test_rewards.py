@@ -14,6 +14,7 @@ from training.forecast import Forecast, ForecastStep, parse_forecast
 from training.rewards import (
     argument_agreement,
     grounded_reward,
+    has_target,
     instruction_similarity,
     repetition,
     similarity,
@@ -268,3 +269,22 @@ def test_wider_tolerance_never_loses_a_match(x, y, narrow, wide):
     reference = recorded("click", point=P(0.5, 0.5))
     result = Grounding(action=Action(type="click", point=P(x, y)))
     assert grounded_reward(result, reference, narrow) <= grounded_reward(result, reference, wide)
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "expected"),
+    [
+        (Action(type="click", point=PointNorm(0.5, 0.5)), None, True),
+        (Action(type="click"), BoxNorm(0.4, 0.4, 0.6, 0.6), True),
+        (Action(type="click"), None, False),
+        (Action(type="drag", start_point=PointNorm(0.1, 0.1), end_point=PointNorm(0.9, 0.9)), None, True),
+        (Action(type="drag", start_point=PointNorm(0.1, 0.1)), BoxNorm(0.0, 0.0, 0.2, 0.2), False),
+        (Action(type="drag", end_point=PointNorm(0.9, 0.9)), BoxNorm(0.0, 0.0, 0.2, 0.2), True),
+        (Action(type="scroll", direction="down"), None, True),
+        (Action(type="type", content="milk"), None, True),
+        (Action(type="press_back"), None, True),
+    ],
+)
+def test_a_step_can_be_judged_when_every_point_it_needs_is_recorded(action, target, expected):
+    recorded = Step(observation=Observation(), action=action, instruction="do it", target=target)
+    assert has_target(recorded) is expected

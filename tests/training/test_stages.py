@@ -1,9 +1,13 @@
 """The reward functions of Stage 1 and 2 as the trainer calls them, and a Stage 2 run."""
 
+from dataclasses import replace
+
 import pytest
 
 from executors.errors import CheckpointError, ExecutorError, InputError, MissingFileError
+from executors.simulator import record_episode, sample_tasks
 from executors.tool_agents import ElementTreeAgent
+from executors.trajectory import write_trajectories
 from tests.training.grpo_helpers import DATA, FORECAST, stage1_config, tiny_checkpoint, tiny_samples
 from training.config import DataConfig, GrpoConfig, OptimConfig, RewardConfig, Stage2Config
 from training.forecast import ForecastStep, format_reply
@@ -118,3 +122,31 @@ def test_missing_model_and_empty_data_are_bad_input(tmp_path):
     empty = Stage2Config(model=str(tiny_checkpoint()), data=DataConfig(path=str(tmp_path / "empty.jsonl")))
     with pytest.raises(InputError, match="no samples"):
         run_stage2(empty, run)
+
+
+def test_stage2_leaves_out_steps_without_a_recorded_point_and_counts_them(tmp_path, capsys):
+    trajectories = [record_episode(task) for task in sample_tasks("train", 2, 0)]
+    is_click = [s.action.type == "click" for t in trajectories for s in t.steps]
+    bare = [
+        replace(t, steps=tuple(
+            replace(s, action=replace(s.action, point=None), target=None) if s.action.type == "click" else s
+            for s in t.steps
+        ))
+        for t in trajectories
+    ]  # fmt: skip
+    write_trajectories(tmp_path / "bare.jsonl", bare)
+    config = Stage2Config(
+        model=str(tiny_checkpoint()),
+        data=DataConfig(path=str(tmp_path / "bare.jsonl")),
+        grpo=GrpoConfig(group_size=2, max_completion_tokens=8),
+        optim=OptimConfig(num_steps=1, batch_size=2, num_threads=1),
+    )
+    run = RunFolder.create(tmp_path / "run", stage="stage2", config=config, command=[], seed=0)
+    with run.session():
+        run_stage2(config, run)
+    assert f"{sum(is_click)} of {len(is_click)} samples are left out" in capsys.readouterr().out
+    only = [replace(t, steps=tuple(s for s in t.steps if s.action.type == "click")) for t in bare]
+    write_trajectories(tmp_path / "bare.jsonl", [t for t in only if t.steps])
+    again = RunFolder.create(tmp_path / "again", stage="stage2", config=config, command=[], seed=0)
+    with pytest.raises(InputError, match="recorded point"), again.session():
+        run_stage2(config, again)

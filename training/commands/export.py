@@ -27,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(STAGES[args.stage], args.config, args.overrides)
     for name, part in export_stage(args.framework, args.stage, config, args.out).items():
-        left_out = f", {part.num_without_image} without a screenshot left out" if part.num_without_image else ""
-        print(f"{args.out / name}.parquet: {part.num_rows} prompts{left_out}")
+        print(f"{args.out / name}.parquet: {part.num_rows} prompts")
+        if part.num_left_out:
+            print(f"  {part.num_left_out} samples without a screenshot or a recorded point are left out")
     print(f"{args.out / 'reward.py'}, {args.out / ('config.yaml' if args.framework == 'easyr1' else 'overrides.txt')}")
     return 0
