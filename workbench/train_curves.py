@@ -45,6 +45,7 @@ CHARTS: tuple[Chart, ...] = (
     Chart(key="parse", title="Unreadable replies", section="Reward", pattern="parse_.*", unit="share"),
     Chart(key="reward_std", title="Reward spread in a group", section="Reward", pattern="reward_std"),
     Chart(key="flat", title="Groups without a signal", section="Reward", pattern="zero_variance_share", unit="share"),
+    Chart(key="dropped", title="Groups dropped", section="Reward", pattern="groups_dropped", unit="groups"),
     Chart(key="errors", title="Tool agent errors", section="Reward", pattern="num_errors"),
     Chart(key="eval", title="Evaluation", section="Reward", pattern="(eval_|val/).*"),
     Chart(key="kl", title="KL to the start checkpoint", section="Policy", pattern="kl"),
@@ -57,10 +58,13 @@ CHARTS: tuple[Chart, ...] = (
     Chart(key="forecast", title="Forecast steps", section="Policy", pattern="forecast_steps"),
     Chart(key="loss", title="Loss", section="Optimiser", pattern="loss"),
     Chart(key="accuracy", title="Token accuracy", section="Optimiser", pattern="mean_token_accuracy"),
+    Chart(key="reading", title="Reading lessons", section="Optimiser", pattern="reading/.*", unit="share right"),
     Chart(key="grad_norm", title="Gradient norm", section="Optimiser", pattern="grad_norm"),
     Chart(key="rate", title="Learning rate", section="Optimiser", pattern="learning_rate"),
-    Chart(key="time", title="Step time", section="Speed", pattern="(step|generate|score|update)_seconds",
-          unit="seconds"),
+    Chart(key="time", title="Step time", section="Speed", unit="seconds",
+          pattern="(step|generate|encode|reward|log_prob|update)_seconds"),
+    Chart(key="shared", title="Tokens computed, and saved by sharing prompts", section="Speed",
+          pattern="tokens_(computed|saved)", unit="tokens"),
     Chart(key="speed", title="Tokens per second", section="Speed", pattern="tokens_per_second", unit="tokens/s"),
 )
 """All known charts, in the order they are shown; a metric that none of them takes gets a chart of its own."""

@@ -86,3 +86,11 @@ def test_every_metric_of_a_stage_has_a_chart_and_an_unknown_one_its_own() -> Non
 
 def test_chart_keys_are_unique() -> None:
     assert len({chart.key for chart in CHARTS}) == len(CHARTS)
+
+
+def test_what_the_trainers_write_about_time_tokens_and_lessons_has_charts_of_its_own() -> None:
+    parts = [f"{part}_seconds" for part in ("step", "encode", "generate", "reward", "log_prob", "update")]
+    written = [*parts, "tokens_computed", "tokens_saved", "groups_dropped", "reading/letter_accuracy"]
+    plan = {chart["key"]: chart["metrics"] for chart in chart_plan(written)}
+    assert set(plan) == {"time", "shared", "dropped", "reading"}
+    assert set(plan["time"]) == set(parts) and plan["shared"] == ["tokens_computed", "tokens_saved"]
