@@ -46,6 +46,8 @@ class AppSettings:
     """Folder of training runs and their queue; `tracer1 train` puts its runs there too."""
     people: People = field(default_factory=People)
     """Who may log in, and as what; on loopback nobody needs to."""
+    webhook_url: str = field(default="", repr=False)
+    """Address that alerts of training runs are posted to; empty for none. It may hold a secret."""
     space_host: str = ""
     """Public host name on a hosted Space; empty elsewhere."""
 
@@ -71,7 +73,8 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
 
     Args:
         argv: the arguments after the program's name; the process's own when None.
-        env: the environment; `SPACE_ID` and `SPACE_HOST` mark a Space, which is bound to all interfaces.
+        env: the environment; `SPACE_ID` and `SPACE_HOST` mark a Space, which is bound to all interfaces, and
+            `TRACER1_WEBHOOK` is where alerts are posted to.
 
     Raises:
         MissingFileError: the data folder, the planner or the people file was named and does not exist.
@@ -117,6 +120,7 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
         store_root=args.store.resolve(),
         runs_root=args.runs,
         people=people,
+        webhook_url=env.get("TRACER1_WEBHOOK", ""),
         space_host=env.get("SPACE_HOST", "space") if is_space else "",
     )
 

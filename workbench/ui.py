@@ -17,6 +17,7 @@ from workbench.people import Role
 from workbench.planner_shelf import PlannerShelf
 from workbench.runs.configs import ConfigShelf
 from workbench.runs.desk import RunDesk
+from workbench.runs.webhook import webhook
 from workbench.settings import AppSettings
 from workbench.tabs import episode, train
 from workbench.theme import make_theme, read_css
@@ -41,6 +42,7 @@ def open_runs(settings: AppSettings) -> RunDesk:
 
     Raises:
         OutputError: the folder of runs cannot be written.
+        InputError: the webhook's address is none.
     """
     runs = _make_runs(settings)
     runs.reconcile()
@@ -50,7 +52,12 @@ def open_runs(settings: AppSettings) -> RunDesk:
 
 def _make_runs(settings: AppSettings) -> RunDesk:
     root = settings.runs_root
-    return RunDesk(root, root / "queue.sqlite", refusal=DEMO_REFUSAL if settings.is_space else "")
+    return RunDesk(
+        root,
+        root / "queue.sqlite",
+        refusal=DEMO_REFUSAL if settings.is_space else "",
+        on_alert=webhook(settings.webhook_url) if settings.webhook_url else None,
+    )
 
 
 def build_app(

@@ -77,3 +77,17 @@ def test_the_app_on_a_busy_port_says_so_in_one_sentence_and_exits_with_2(run_pyt
         f"app.py: port {port} on 127.0.0.1 is already in use: stop the program that uses it or choose another with "
         f"--port, for example --port {port + 1}"
     ]
+
+
+def test_the_address_of_alerts_comes_from_the_environment_and_is_not_shown() -> None:
+    settings = parse_settings([], env={"TRACER1_WEBHOOK": "https://example.org/secret"})
+    assert settings.webhook_url == "https://example.org/secret" and "secret" not in repr(settings)
+    assert parse_settings([], env={}).webhook_url == ""
+
+
+def test_an_address_of_alerts_that_is_none_is_named_before_the_app_opens(tmp_path: Path) -> None:
+    from workbench.ui import open_runs
+
+    settings = parse_settings(["--runs", str(tmp_path)], env={"TRACER1_WEBHOOK": "example.org"})
+    with pytest.raises(InputError, match="example.org.*https://"):
+        open_runs(settings)
