@@ -35,7 +35,7 @@ from workbench.screen_marks import (
 )
 from workbench.screen_text import png_data_uri, safe_text
 from workbench.screen_tools import num_forecast, render_tools
-from workbench.shapes import STROKES, arrow_head, draw_icon, draw_shape, shape_path, shape_radius
+from workbench.shapes import arrow_head, draw_icon, draw_shape, draw_strokes, shape_path, shape_radius
 from workbench.theme import read_script
 
 __all__ = [
@@ -172,15 +172,11 @@ def _pin(part: str, at: tuple[float, float], unit: float, inside: str, *, degree
 
 
 def _draw_arrow(points: dict[str, tuple[float, float]], unit: float, scale: float) -> str:
-    """A drag stroke by stroke, so that ring, shaft and head are one figure; the script turns the head."""
+    """A drag: its shaft, and over it ring and head, whose casings keep them apart from it; the script turns the head."""
     (x0, y0), (x1, y1) = points["start"], points["end"]
-    ring, head = shape_path(Shape.ARROW, scale=scale), arrow_head(scale)
-    return "".join(
-        f'<path class="tw-shaft tw-{stroke}" d="M{x0:.3f} {y0:.3f}L{x1:.3f} {y1:.3f}"/>'
-        + _pin("start", points["start"], unit, f'<path class="tw-{stroke}" d="{ring}"/>')
-        + _pin("end", points["end"], unit, f'<path class="tw-head tw-{stroke}" d="{head}"/>')
-        for stroke in STROKES
-    )
+    shaft = draw_strokes(f"M{x0:.3f} {y0:.3f}L{x1:.3f} {y1:.3f}", "tw-shaft")
+    ring, head = draw_strokes(shape_path(Shape.ARROW, scale=scale)), draw_strokes(arrow_head(scale), "tw-head")
+    return shaft + _pin("start", points["start"], unit, ring) + _pin("end", points["end"], unit, head)
 
 
 def _draw_label(mark: Mark, at: tuple[float, float], unit: float) -> str:

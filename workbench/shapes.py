@@ -31,9 +31,13 @@ def draw_shape(shape: Shape, *, direction: str = "down", scale: float = 1.0) -> 
         direction: of a scroll; the chevrons point to the content that is revealed.
         scale: 1 is the size of the step for now.
     """
-    path = shape_path(shape, direction=direction, scale=scale)
-    lines = "".join(f'<path class="tw-{stroke}" d="{path}"/>' for stroke in STROKES)
+    lines = draw_strokes(shape_path(shape, direction=direction, scale=scale))
     return lines + ("" if shape in _WITHOUT_DOT else '<circle class="tw-dot" r="2.6"/>')
+
+
+def draw_strokes(path: str, part: str = "") -> str:
+    """The path in its three strokes, from the bottom up; `part` is a further class of each."""
+    return "".join(f'<path class="{f"{part} tw-{stroke}".strip()}" d="{path}"/>' for stroke in STROKES)
 
 
 def shape_radius(shape: Shape, *, scale: float = 1.0) -> float:
@@ -71,7 +75,7 @@ def shape_path(shape: Shape, *, direction: str = "down", scale: float = 1.0) -> 
             ways = ((1, 0), (-1, 0), (0, 1), (0, -1))
             return _circle(r * 0.72) + "".join(_line(r, (0.72 * x, 0.72 * y), (1.4 * x, 1.4 * y)) for x, y in ways)
         case Shape.ARROW:
-            return _circle(r * 0.38)
+            return _circle(r * 0.33)
         case Shape.CHEVRON:
             return "".join(_chevron(r, top, _TURNS[direction]) for top in (-0.62, 0.06))
         case Shape.CARET:

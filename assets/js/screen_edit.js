@@ -166,11 +166,7 @@ listen(element, "click", (event) => {
 
 refresh();
 updates.observe(element, { childList: true, subtree: true, attributes: true, characterData: true });
+updates.observe(scope, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-mark", "class"] });
 resizes.observe(element);
 listen(window, "resize", refresh);
-const rows = new MutationObserver(() => {
-  highlight();
-  rows.takeRecords();
-});
-rows.observe(scope, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-mark", "class"] });
-life.signal.addEventListener("abort", () => [updates, resizes, rows].forEach((observer) => observer.disconnect()));
+life.signal.addEventListener("abort", () => [updates, resizes].forEach((observer) => observer.disconnect()));

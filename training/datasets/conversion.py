@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import orjson
@@ -103,13 +106,22 @@ _worker: list[Importer] = []
 
 
 def start_worker(name: str, options: ImportOptions, screens: Path) -> None:
-    """Prepares a worker process; Ctrl+C is the main process's to handle."""
+    """Prepares a worker process; Ctrl+C is the main process's to handle, and a worker ends with its parent."""
     import signal
     import warnings
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore", SyntaxWarning)
     _worker[:] = [load_importer(name)(options, ScreenStore(screens))]
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when its parent was killed; else it would wait for work for ever and hold the parent's pipes."""
+    process = parent_process()
+    assert process is not None
+    process.join()
+    os._exit(1)
 
 
 def convert_in_worker(raws: Sequence[RawRecord]) -> list[Converted]:

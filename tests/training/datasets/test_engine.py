@@ -174,9 +174,12 @@ def test_a_stopped_or_killed_process_goes_on_to_the_same_file(
     out = tmp_path / "out" / "t.jsonl"
     process = started(path, out, "--workers", workers, is_slow=True)
     wait_for_state(out)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert bool(children) == (workers != "1")
     process.send_signal(number)
     _, told = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == code, told
+    assert not psutil.wait_procs(children, timeout=WAIT_SECONDS)[1]
     assert number == signal.SIGKILL or "the same command goes on from here" in told
     again = started(path, out, "--workers", "1")
     printed, told = again.communicate(timeout=WAIT_SECONDS)
