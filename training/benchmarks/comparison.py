@@ -19,7 +19,7 @@ from itertools import combinations
 from typing import Any
 
 from executors.errors import InputError
-from training.benchmarks.evaluation import Evaluation, Sample, lookahead_rates
+from training.benchmarks.evaluation import Evaluation, Sample, lookahead_rates, plan_stability_of
 from training.benchmarks.metrics import rate
 from training.benchmarks.references import SLICES, group_order
 from training.benchmarks.statistics import (
@@ -43,7 +43,10 @@ class NotComparableError(InputError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One evaluation's figure: mean step success with its 95 % interval over whole episodes."""
+    """One evaluation's figure: mean step success with its 95 % interval over whole episodes.
+
+    `stability` is `plan_stability_of` its samples.
+    """
 
     name: str
     rate: float
@@ -53,6 +56,7 @@ class Score:
     num_episodes: int
     num_errors: int
     parse_failure_rate: float
+    stability: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +231,7 @@ def score_of(evaluation: Evaluation) -> Score:
         num_episodes=len({sample.episode for sample in counted}),
         num_errors=outcomes.count("failed"),
         parse_failure_rate=outcomes.count("unreadable") / len(outcomes) if outcomes else 0.0,
+        stability=plan_stability_of(evaluation.samples),
     )
 
 
