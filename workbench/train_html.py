@@ -18,7 +18,9 @@ from workbench.runs.gpus import Gpu, Machine, RunLoad
 from workbench.screen import render_empty, safe_text
 from workbench.train_form import show_value
 
-STAGE_WORDS = {"sft": "SFT", "stage1": "Stage 1", "stage2": "Stage 2", "pipeline": "All three"}
+STAGE_WORDS = {
+    "sft": "SFT", "stage1": "Stage 1", "stage2": "Stage 2", "pipeline": "All three", "evaluate": "Evaluation",
+}
 _STATE_MARKS = {
     "waiting": "◷", "held": "Ⅱ", "starting": "◌", "running": "▶", "finished": "✓", "stopped": "■", "killed": "✕",
     "failed": "!", "crashed": "!", "cancelled": "–",

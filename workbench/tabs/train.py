@@ -110,7 +110,7 @@ class TrainHandlers:
         return ""
 
     def _render(self, form: LaunchForm) -> str:
-        finished = [row for row in self.desk.list() if row.state == "finished"]
+        finished = [row for row in self.desk.list() if row.state == "finished" and row.stage in STAGES]
         return render_launcher(
             form,
             devices=read_machine(self.desk.root).devices,
