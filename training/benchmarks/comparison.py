@@ -86,7 +86,7 @@ class PairResult:
 class BenchmarkComparison:
     """One benchmark: scores in the given order, pairs, slices and accuracy by lookahead.
 
-    `slices` is {slice: {group: {name: {"rate", "num"}}}}, `lookahead` {name: {t: {"rate", "num"}}}.
+    `slices` is {slice: {group: {name: {"rate", "num"}}}}, `lookahead` {name: `lookahead_curve`}.
     """
 
     benchmark: str
@@ -212,7 +212,7 @@ def _compare_benchmark(
         scores=tuple(score_of(evaluation) for evaluation in group),
         pairs=tuple(compare_pair(a, b) for a, b in combinations(group, 2)),
         slices={found: rates for found in SLICES if (rates := _slice(group, found))},
-        lookahead={evaluation.name: lookahead_rates(evaluation.samples) for evaluation in group},
+        lookahead={evaluation.name: lookahead_curve(evaluation.samples) for evaluation in group},
     )
 
 
@@ -233,6 +233,16 @@ def score_of(evaluation: Evaluation) -> Score:
         parse_failure_rate=outcomes.count("unreadable") / len(outcomes) if outcomes else 0.0,
         stability=plan_stability_of(evaluation.samples),
     )
+
+
+def lookahead_curve(samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
+    """{lookahead: {"rate", "num", "low", "high"}}: `lookahead_rates` with 95 % intervals over whole episodes."""
+    rates = lookahead_rates(samples)
+    for t, found in rates.items():
+        reached = [(sample.steps[int(t) - 1], sample.episode) for sample in samples if len(sample.steps) >= int(t)]
+        counted = [(step.score.success, episode) for step, episode in reached if step.score.success is not None]
+        found["low"], found["high"] = clustered_rate_interval(*zip(*counted, strict=True))
+    return rates
 
 
 def compare_pair(a: Evaluation, b: Evaluation) -> PairResult:
