@@ -67,21 +67,18 @@ class CompareDesk:
             InputError, MissingFileError: as `evaluations` does.
             NotComparableError: they must not be compared; the message says why.
         """
-        loaded = self._load(choice)
-        key = (choice, *(digest for _, digest in loaded.values()))
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        found = compare(
-            [evaluation for evaluation, _ in loaded.values()],
-            allow_different_prompts=choice.allow_different_prompts,
-        )
-        with self._lock:
-            self._kept[key] = found
+        with self._lock:  # pages that ask for the same wait for the one that works it out
+            loaded = self._load(choice)
+            key = (choice, *(digest for _, digest in loaded.values()))
+            if key not in self._kept:
+                self._kept[key] = compare(
+                    [evaluation for evaluation, _ in loaded.values()],
+                    allow_different_prompts=choice.allow_different_prompts,
+                )
+            self._kept.move_to_end(key)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
-        return found
+            return self._kept[key]
 
     def pair(self, choice: Choice, wanted: FlipChoice) -> tuple[Evaluation, Evaluation]:
         """The two evaluations of a flip list.

@@ -84,13 +84,10 @@ class EvaluationShelf:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()[:24]
         except OSError as error:
             raise MissingFileError(f"cannot read results {path} ({error.strerror}): evaluate again") from None
-        with self._lock:
-            kept = self._kept.get(id)
-        if kept is None or kept[0] != digest:
-            kept = (digest, load_evaluation(path, self._name(path.parent)))
-        with self._lock:
-            self._kept[id] = kept
+        with self._lock:  # a large file is read once, however many pages ask for it
+            if id not in self._kept or self._kept[id][0] != digest:
+                self._kept[id] = (digest, load_evaluation(path, self._name(path.parent)))
             self._kept.move_to_end(id)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
-        return kept[1], digest
+            return self._kept[id][1], digest

@@ -43,7 +43,7 @@ class CompareViews:
 
     @answering
     def look(self, ask: Mapping[str, Any]) -> Answer:
-        """The lists, each as {"hash", "html"} if it is other than in `seen`.
+        """The lists, each as {"hash", "html"} if it is other than in `seen`; "results" changes with any result.
 
         Args:
             ask: "chosen" (ids), "shown" (name of the saved comparison that is shown), "seen" (part -> hash).
@@ -63,6 +63,7 @@ class CompareViews:
         return {
             "parts": {name: part for name, part in parts.items() if seen.get(name) != part["hash"]},
             "known": [row.id for row in rows],
+            "results": page_hash(repr(rows)),
             "num_queued": num_queued,
         }
 

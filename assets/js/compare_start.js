@@ -1,6 +1,7 @@
 // Clicks, the form of a new evaluation, and the clock that keeps the lists up to date.
 const POLL_MS = 2000;
 const partsSeen = {};
+let results = "";
 let isAsking = false;
 
 const makeScreen = SCREEN_SCRIPT;
@@ -13,10 +14,10 @@ const lookNow = async () => {
   if (!answer) return;
   for (const [part, { hash, html }] of Object.entries(answer.parts)) {
     morph(byId(`cmp-${part}`), html);
-    const isFirst = partsSeen[part] === undefined;
     partsSeen[part] = hash;
-    if (part === "stored" && !isFirst) refreshComparison(); // results may be others now
   }
+  if (results && results !== answer.results) refreshComparison();
+  results = answer.results;
   byId("cmp-num-queued").textContent = answer.num_queued;
   const known = new Set(answer.known);
   if (!view.shown && view.chosen.some((id) => !known.has(id))) choose(view.chosen.filter((id) => known.has(id)));
