@@ -131,7 +131,7 @@ class RunFolder:
 
     @property
     def stage(self) -> str:
-        """"sft", "stage1" or "stage2"."""
+        """"sft", "stage1", "stage2" or "evaluate"."""
         return str(self.info.get("stage", ""))
 
     @property
@@ -248,8 +248,8 @@ class RunFolder:
 
         Args:
             path: a folder that does not exist, or holds nothing but launch/.
-            stage: "sft", "stage1" or "stage2".
-            config: the stage's config dataclass.
+            stage: "sft", "stage1", "stage2", or "evaluate" for a watched evaluation.
+            config: the stage's config dataclass, or plain values.
             command: the command line, for the record.
             seed: the seed of the run, for the record.
 
@@ -263,7 +263,8 @@ class RunFolder:
                     f"run folder {path} is already used: choose another --out, or go on with --resume {path}"
                 )
             run.checkpoints_path.mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(_without_secrets(to_dict(config)), sort_keys=False, allow_unicode=True)
+            values = dict(config) if isinstance(config, Mapping) else to_dict(config)
+            text = yaml.safe_dump(_without_secrets(values), sort_keys=False, allow_unicode=True)
             _write_atomic(run.path / "config.yaml", text)
             run._write_json("run.json", _describe(stage, command, seed))
         except OSError as error:

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHIPPED_PLANNER = ROOT / "assets" / "tiny_planner"
 DEFAULT_STORE = Path("outputs/workbench")
 DEFAULT_RUNS = Path("runs")
+EVALUATIONS = "evaluations"
+"""Folder of evaluations beside that of the runs, unless another is named."""
 
 
 def _shown(path: Path) -> str:
@@ -44,6 +46,8 @@ class AppSettings:
     """Folder of what the workbench keeps: the database and the screenshots of episodes."""
     runs_root: Path = DEFAULT_RUNS
     """Folder of training runs and their queue; `tracer1 train` puts its runs there too."""
+    evaluations: Path | None = None
+    """Folder of stored evaluations that is named; None for `EVALUATIONS` beside the runs."""
     people: People = field(default_factory=People)
     """Who may log in, and as what; on loopback nobody needs to."""
     webhook_url: str = field(default="", repr=False)
@@ -55,6 +59,11 @@ class AppSettings:
     def is_space(self) -> bool:
         """Whether the app runs as a hosted Space, where visitors may not name paths."""
         return bool(self.space_host)
+
+    @property
+    def evaluations_root(self) -> Path:
+        """Folder of what `tracer1 evaluate --out` wrote, which the Compare tab reads and launches into."""
+        return self.evaluations or self.runs_root.absolute().parent / EVALUATIONS
 
     @property
     def rules(self) -> AccessRules:
@@ -96,6 +105,8 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
                         help=f"folder of the workbench's own database and screenshots (default: {DEFAULT_STORE})")
     parser.add_argument("--runs", type=Path, default=DEFAULT_RUNS, metavar="DIR",
                         help=f"folder of training runs and their queue (default: {DEFAULT_RUNS})")
+    parser.add_argument("--evaluations", type=Path, default=None, metavar="DIR",
+                        help=f"folder of stored evaluations (default: {EVALUATIONS} beside the folder of runs)")
     parser.add_argument("--people", type=Path, default=None, metavar="FILE",
                         help="who may log in, needed when other machines can reach the server; "
                         f"made by `{PEOPLE_COMMAND} FILE NAME:ROLE`")
@@ -119,6 +130,7 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
         data_root=(args.data or Path("data")).resolve(),
         store_root=args.store.resolve(),
         runs_root=args.runs,
+        evaluations=None if args.evaluations is None else args.evaluations.absolute(),
         people=people,
         webhook_url=env.get("TRACER1_WEBHOOK", ""),
         space_host=env.get("SPACE_HOST", "space") if is_space else "",

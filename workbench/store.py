@@ -48,7 +48,26 @@ def _add_episodes(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_add_episodes,)
+def _add_annotation_queue(db: Database) -> None:
+    """Samples of evaluations that wait for an annotator; one row for each sample of a benchmark."""
+    db["annotation_queue"].create(
+        {
+            "number": int, "sample_id": str, "benchmark": str, "evaluation": str, "reason": str, "person": str,
+            "created": str,
+        },
+        pk="number",
+    )
+    db["annotation_queue"].create_index(["benchmark", "sample_id"], unique=True)
+
+
+def _add_comparisons(db: Database) -> None:
+    """Comparisons of evaluations by their names."""
+    db["comparisons"].create(
+        {"name": str, "digests": str, "allow_different_prompts": int, "person": str, "created": str}, pk="name"
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_add_episodes, _add_annotation_queue, _add_comparisons)
 """What makes version n of version n - 1. Once released, an entry is never changed; a new one is added at the end."""
 
 

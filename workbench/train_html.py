@@ -18,7 +18,9 @@ from workbench.runs.gpus import Gpu, Machine, RunLoad
 from workbench.screen import render_empty, safe_text
 from workbench.train_form import show_value
 
-STAGE_WORDS = {"sft": "SFT", "stage1": "Stage 1", "stage2": "Stage 2", "pipeline": "All three"}
+STAGE_WORDS = {
+    "sft": "SFT", "stage1": "Stage 1", "stage2": "Stage 2", "pipeline": "All three", "evaluate": "Evaluation",
+}
 _STATE_MARKS = {
     "waiting": "◷", "held": "Ⅱ", "starting": "◌", "running": "▶", "finished": "✓", "stopped": "■", "killed": "✕",
     "failed": "!", "crashed": "!", "cancelled": "–",
@@ -201,7 +203,7 @@ def render_head(
                      + (f", {size_words(load.gpu_bytes)} GPU" if load.gpu_bytes else ""))
     if row.state == "running" and row.heartbeat_age_seconds is not None:
         facts.append(f"heartbeat {duration(row.heartbeat_age_seconds)} ago")
-    copy = f"<details><summary>Command</summary>{_command(command)}</details>" if command else ""
+    copy = f"<details><summary>Command</summary>{render_command(command)}</details>" if command else ""
     return (
         f'<section class="tw-card tr-head" aria-label="Chosen run"><div class="tr-head-top">'
         f'<h2 class="tr-title"><bdi>{safe_text(row.id, 100)}</bdi></h2>{_state(row)}</div>'
@@ -372,9 +374,9 @@ def render_plan(
     """
     errors = sum(check.level == "error" for check in checks)
     blocked = refusal or (f"{errors} check{'s' if errors > 1 else ''} must pass first" if errors else "")
-    commands = "".join(_command(draft.command_text(), label=_command_label(draft, drafts)) for draft in drafts)
+    commands = "".join(render_command(draft.command_text(), label=_command_label(draft, drafts)) for draft in drafts)
     return (
-        f'<div class="tr-plan">{_launch(blocked, refusal, len(drafts))}{_render_checks(checks)}'
+        f'<div class="tr-plan">{_launch(blocked, refusal, len(drafts))}{render_checks(checks)}'
         f"{_render_changes(changes, preset)}"
         f'<section><h3>Command</h3><p class="tr-soft">This argument list is run, without a shell.</p>{commands}'
         "</section></div>"
@@ -395,7 +397,7 @@ def _launch(blocked: str, refusal: str, num_runs: int) -> str:
     )
 
 
-def _render_checks(checks: Sequence[Check]) -> str:
+def render_checks(checks: Sequence[Check]) -> str:
     items = "".join(
         f'<li class="tr-check tr-{check.level}"><span class="tr-mark" aria-hidden="true">'
         f'{_LEVEL_MARKS.get(check.level, "?")}</span><div><span class="tw-sr">{check.level}: </span>'
@@ -434,7 +436,7 @@ def render_broken_plan(sentence: str, *, key: str = "") -> str:
     )
 
 
-def _command(text: str, *, label: str = "") -> str:
+def render_command(text: str, *, label: str = "") -> str:
     title = f'<p class="tr-soft">{safe_text(label)}</p>' if label else ""
     return (
         f'{title}<div class="tr-command"><pre tabindex="0"><code>{safe_text(text, 20_000)}</code></pre>'

@@ -42,7 +42,7 @@ _MAX_LOG_HITS = 200
 Answer = dict[str, Any]
 
 
-def _answering(method: Callable[[Any, Any], Answer]) -> Callable[[Any, Any], Answer]:
+def answering(method: Callable[[Any, Any], Answer]) -> Callable[[Any, Any], Answer]:
     """The boundary to the browser: an error in words instead of a broken request."""
 
     @functools.wraps(method)
@@ -82,7 +82,7 @@ class TrainViews:
         self._curves: OrderedDict[str, _Curves] = OrderedDict()
         self._lock = Lock()
 
-    @_answering
+    @answering
     def look(self, ask: Mapping[str, Any]) -> Answer:
         """The list of runs, the shown run and the machine, each as {"hash", "html"} if it is other than in `seen`.
 
@@ -98,7 +98,7 @@ class TrainViews:
             "head": self._head(row) if row is not None else "",
             "machine": render_machine(read_machine(self.desk.root)),
         }
-        fresh = {name: {"hash": _hash(page), "html": page} for name, page in parts.items()}
+        fresh = {name: {"hash": page_hash(page), "html": page} for name, page in parts.items()}
         return {
             "parts": {name: part for name, part in fresh.items() if seen.get(name) != part["hash"]},
             "known": [row.id for row in rows],
@@ -117,7 +117,7 @@ class TrainViews:
             is_recorded=bool(self.desk.refusal),
         )  # fmt: skip
 
-    @_answering
+    @answering
     def curves(self, ask: Mapping[str, Any]) -> Answer:
         """New points of runs, and the charts they fill.
 
@@ -172,7 +172,7 @@ class TrainViews:
                 self._curves.popitem(last=False)
             return curves
 
-    @_answering
+    @answering
     def lens(self, ask: Mapping[str, Any]) -> Answer:
         """The list of rollout groups that fit the filters, and one group.
 
@@ -195,8 +195,8 @@ class TrainViews:
         group = None if chosen is None else read_group(folder, chosen)
         seen = ask.get("seen") if isinstance(ask.get("seen"), Mapping) else {}
         page = render_group_list(groups, chosen=chosen, follows=prompt)
-        parts = {"list": {"hash": _hash(page), "html": page}}
-        group_hash = _hash(repr((completion, group)))  # the picture is drawn only when it is another one
+        parts = {"list": {"hash": page_hash(page), "html": page}}
+        group_hash = page_hash(repr((completion, group)))  # the picture is drawn only when it is another one
         if seen.get("group") != group_hash:
             page = "" if group is None else self._render_group(run_id, group, completion)
             parts["group"] = {"hash": group_hash, "html": page}
@@ -207,7 +207,7 @@ class TrainViews:
         stage, config = self.desk.row(run_id).stage, self.desk.config(run_id)
         return render_group(group, LensSettings.of_run(stage, config, self.desk.folder(run_id)), chosen=completion)
 
-    @_answering
+    @answering
     def log(self, ask: Mapping[str, Any]) -> Answer:
         """New text of a run's log after "cursor", or the lines that hold "search"."""
         folder = self.desk.folder(_text(ask, "id"))
@@ -219,7 +219,7 @@ class TrainViews:
         cursor = [str(part.cursor.file), part.cursor.offset, part.cursor.check]
         return {"text": part.text, "cursor": cursor, "is_reset": part.is_reset, "num_skipped": part.num_skipped}
 
-    @_answering
+    @answering
     def settings(self, ask: Mapping[str, Any]) -> Answer:
         """The settings of the runs "ids", the first of which is the shown one."""
         configs = {}
@@ -231,7 +231,7 @@ class TrainViews:
         return {"html": render_settings(configs)}
 
 
-def _hash(text: str) -> str:
+def page_hash(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

@@ -9,6 +9,11 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from training.planner import load_planner
+from workbench.annotation_queue import AnnotationQueue
+from workbench.compare_desk import CompareDesk
+from workbench.compare_saved import SavedComparisons
+from workbench.compare_shelf import EvaluationShelf
+from workbench.compare_views import CompareViews
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_handlers import EpisodeHandlers
 from workbench.episode_store import EpisodeStore
@@ -19,8 +24,9 @@ from workbench.runs.configs import ConfigShelf
 from workbench.runs.desk import RunDesk
 from workbench.runs.webhook import webhook
 from workbench.settings import AppSettings
-from workbench.tabs import episode, train
-from workbench.theme import make_theme, read_css
+from workbench.store import Store
+from workbench.tabs import compare, episode, train
+from workbench.theme import make_theme, read_css, read_script
 
 TITLE = "TraceR1 Workbench"
 
@@ -73,18 +79,27 @@ def build_app(
     runs = runs or _make_runs(settings)
     shelf = PlannerShelf(load, settings.planner, only_default=settings.is_space)
     desk = EpisodeDesk(EpisodeStore(settings.store_root), settings.data_root, shelf.get)
+    store = Store(settings.store_root)
+    comparisons = CompareDesk(
+        EvaluationShelf(settings.evaluations_root), SavedComparisons(store), AnnotationQueue(store)
+    )
     configs = ConfigShelf(runs.root / ".configs")  # no run can have this name
 
     def check_operator(name: str | None, what: str) -> None:
         settings.people.check(name, Role.OPERATOR, what)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as demo:
-        gr.HTML(_HEADER)
+        gr.HTML(_HEADER, js_on_load=read_script("page_link.js"))
         with gr.Tabs():
             with gr.Tab("Episode", elem_classes="tw-tab"):
                 episode.build_tab(EpisodeHandlers(shelf, desk, settings, runs_root=settings.runs_root))
             with gr.Tab("Train", elem_classes="tw-tab"):
                 train.build_tab(train.TrainHandlers(runs, configs, check_operator), train.TrainViews(runs))
+            with gr.Tab("Compare", elem_classes="tw-tab"):
+                compare.build_tab(
+                    compare.CompareHandlers(comparisons, runs, settings.people),
+                    CompareViews(comparisons, runs, settings.data_root),
+                )
     demo.queue(default_concurrency_limit=4, api_open=False)
     shelf.warm()
     return demo

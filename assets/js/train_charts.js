@@ -6,21 +6,8 @@ const MOST_POINTS = 1500; // of one series in this page; with more, all are aske
 
 const runData = new Map(); // run id -> { generation, rows, series }
 const charts = new Map(); // chart key -> { spec, plot, isDirty, isSeen, range, fine }
-let plotlyLoad = null;
 let replayStep = null;
 let replayTimer = null;
-
-const loadPlotly = () => {
-  plotlyLoad ??= new Promise((resolve, reject) => {
-    if (window.Plotly) return resolve();
-    const script = document.createElement("script");
-    script.src = new URL(`gradio_api/file=${encodeURI(PLOTLY_URL)}`, document.baseURI).href;
-    script.onload = resolve;
-    script.onerror = () => reject(new Error("plotly.min.js did not load"));
-    document.head.append(script);
-  });
-  return plotlyLoad;
-};
 
 const refreshCurves = async () => {
   const runs = curveRuns();

@@ -95,18 +95,6 @@ const sendAction = (button) => {
   trigger("act", question);
 };
 
-const copyCommand = async (button) => {
-  const code = button.closest(".tr-command").querySelector("code");
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    button.textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(code); // no clipboard without https: the text is selected for Ctrl+C
-    button.textContent = "Selected";
-  }
-  setTimeout(() => (button.textContent = "Copy"), 1500);
-};
-
 const onClick = (event) => {
   const button = event.target.closest("button");
   if (!button || !tab.contains(button)) return;
@@ -146,12 +134,6 @@ const onMessage = () => {
   if (turnTo) show(turnTo);
   else lookNow();
   message.scrollIntoView({ block: "nearest" });
-};
-
-const whenThere = (id, action) => {
-  const box = byId(id);
-  if (box) action(box);
-  else setTimeout(() => whenThere(id, action), 50);
 };
 
 if (!tab.dataset.trainStarted) {

@@ -19,7 +19,7 @@ from itertools import combinations
 from typing import Any
 
 from executors.errors import InputError
-from training.benchmarks.evaluation import Evaluation, Sample, lookahead_rates
+from training.benchmarks.evaluation import Evaluation, Sample, lookahead_rates, plan_stability_of
 from training.benchmarks.metrics import rate
 from training.benchmarks.references import SLICES, group_order
 from training.benchmarks.statistics import (
@@ -43,7 +43,10 @@ class NotComparableError(InputError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One evaluation's figure: mean step success with its 95 % interval over whole episodes."""
+    """One evaluation's figure: mean step success with its 95 % interval over whole episodes.
+
+    `stability` is `plan_stability_of` its samples.
+    """
 
     name: str
     rate: float
@@ -53,6 +56,7 @@ class Score:
     num_episodes: int
     num_errors: int
     parse_failure_rate: float
+    stability: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ class PairResult:
 class BenchmarkComparison:
     """One benchmark: scores in the given order, pairs, slices and accuracy by lookahead.
 
-    `slices` is {slice: {group: {name: {"rate", "num"}}}}, `lookahead` {name: {t: {"rate", "num"}}}.
+    `slices` is {slice: {group: {name: {"rate", "num"}}}}, `lookahead` {name: `lookahead_curve`}.
     """
 
     benchmark: str
@@ -208,7 +212,7 @@ def _compare_benchmark(
         scores=tuple(score_of(evaluation) for evaluation in group),
         pairs=tuple(compare_pair(a, b) for a, b in combinations(group, 2)),
         slices={found: rates for found in SLICES if (rates := _slice(group, found))},
-        lookahead={evaluation.name: lookahead_rates(evaluation.samples) for evaluation in group},
+        lookahead={evaluation.name: lookahead_curve(evaluation.samples) for evaluation in group},
     )
 
 
@@ -227,7 +231,18 @@ def score_of(evaluation: Evaluation) -> Score:
         num_episodes=len({sample.episode for sample in counted}),
         num_errors=outcomes.count("failed"),
         parse_failure_rate=outcomes.count("unreadable") / len(outcomes) if outcomes else 0.0,
+        stability=plan_stability_of(evaluation.samples),
     )
+
+
+def lookahead_curve(samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
+    """{lookahead: {"rate", "num", "low", "high"}}: `lookahead_rates` with 95 % intervals over whole episodes."""
+    rates = lookahead_rates(samples)
+    for t, found in rates.items():
+        reached = [(sample.steps[int(t) - 1], sample.episode) for sample in samples if len(sample.steps) >= int(t)]
+        counted = [(step.score.success, episode) for step, episode in reached if step.score.success is not None]
+        found["low"], found["high"] = clustered_rate_interval(*zip(*counted, strict=True))
+    return rates
 
 
 def compare_pair(a: Evaluation, b: Evaluation) -> PairResult:

@@ -28,6 +28,8 @@ from executors.geometry import BoxNorm
 from executors.trajectory import box_from_json, box_to_json
 from training.benchmarks.metrics import ScoredStep, rate, summarise
 from training.benchmarks.protocols.base import Outcome, Prediction, Protocol, ReferenceStep, StepScore
+from training.drift import plan_stability
+from training.forecast import Forecast
 
 FORMAT = 1
 _SETTINGS = "evaluation.json"
@@ -238,6 +240,8 @@ def _step_to_json(step: StepResult) -> dict[str, Any]:
 
 def sample_from_json(record: Mapping[str, Any]) -> Sample:
     """The sample of a `sample_to_json` record; raises KeyError, TypeError or ValueError for anything else."""
+    if record["forecast"] is not None:
+        Forecast.from_json(record["forecast"])  # kept as it is; a damaged one is told now and not when it is shown
     return Sample(
         id=record["id"],
         episode=record["episode"],
@@ -362,6 +366,22 @@ def lookahead_rates(samples: Iterable[Sample]) -> dict[str, dict[str, Any]]:
             if step.score.success is not None:
                 values.setdefault(t, []).append(step.score.success)
     return {str(t): rate(values[t]) for t in sorted(values)}
+
+
+def plan_stability_of(samples: Iterable[Sample]) -> float | None:
+    """The share of forecast tails that the next state's forecast keeps, 0..1, pooled over all episodes.
+
+    See `training.drift.plan_stability`. States that do not follow one another, and states whose planner failed, are not
+    paired. None when nothing can be paired, as with forecasts of one step.
+    """
+    plans: list[Forecast | None] = []
+    last: Sample | None = None
+    for sample in sorted(samples, key=lambda sample: (sample.episode, sample.index)):
+        if last is None or (last.episode, last.index + 1) != (sample.episode, sample.index):
+            plans.append(None)
+        plans.append(None if sample.forecast is None else Forecast.from_json(dict(sample.forecast)))
+        last = sample
+    return plan_stability(plans)
 
 
 def scored_steps(windows: Iterable[Sequence[ReferenceStep]], samples: Iterable[Sample]) -> list[ScoredStep]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,43 @@ class OfflineSettings:
     horizon: int | None = None
     history_length: int | None = None
     batch_size: int = 16
+
+    def arguments(self) -> list[str]:
+        """The words after `tracer1 evaluate` that mean these settings; only those that are no default are said."""
+        words = [self.protocol, "--planner", self.planner]
+        if self.data != SIMULATOR:
+            words += ["--data", self.data]
+        for agent in self.tool_agents:
+            words += ["--tool-agent", agent]
+        words += ["--reactive"] if self.reactive else []
+        for option, name in _OPTIONS.items():
+            value = getattr(self, name)
+            if value != OfflineSettings.__dataclass_fields__[name].default:
+                words += [option, str(value)]
+        return [*words, "--out", str(self.out)]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values; the inverse of `from_json`."""
+        return {**asdict(self), "out": str(self.out), "tool_agents": list(self.tool_agents)}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> OfflineSettings:
+        """The settings of a `to_json` record.
+
+        Raises:
+            InputError: the record has another form.
+        """
+        try:
+            return cls(**{**record, "out": Path(record["out"]), "tool_agents": tuple(record["tool_agents"])})
+        except (TypeError, KeyError) as error:
+            raise InputError(f"these are no settings of an evaluation ({error!r}): make them anew") from None
+
+
+_OPTIONS = {
+    "--references": "references", "--split": "split", "--episodes": "num_episodes", "--seed": "seed",
+    "--level": "level", "--horizon": "horizon", "--history": "history_length", "--batch-size": "batch_size",
+}
+"""Options of `tracer1 evaluate` that take one value -> the setting; `arguments` writes them."""
 
 
 def evaluate_offline(
@@ -200,14 +238,36 @@ class _PlannerShelf:
         self._planner = None
 
 
+def simulator_name(data: DataConfig) -> str:
+    """How an evaluation names its episodes of the embedded world; `simulator_data` reads it."""
+    return f"{SIMULATOR}/{data.split}, {data.num_episodes} episodes, seed {data.seed}"
+
+
+def simulator_data(name: str) -> DataConfig | None:
+    """The episodes of the embedded world that an evaluation's "data" names; None for a file.
+
+    >>> simulator_data("simulator/test, 96 episodes, seed 0").num_episodes
+    96
+    >>> simulator_data("episodes.jsonl") is None
+    True
+    """
+    found = _SIMULATOR_NAME.fullmatch(name)
+    if found is None:
+        return None
+    return DataConfig(split=found[1], num_episodes=int(found[2]), seed=int(found[3]), mistake_rate=0.0)
+
+
+_SIMULATOR_NAME = re.compile(SIMULATOR + r"/(\w+), (\d{1,6}) episodes, seed (\d{1,18})")
+
+
 def _load_data(settings: OfflineSettings) -> tuple[list[Trajectory], dict[str, Any]]:
     """The trajectories and what identifies them."""
     if settings.data == SIMULATOR:
-        split, count = settings.split or "test", settings.num_episodes or 96
-        data = DataConfig(split=split, num_episodes=count, seed=settings.seed, mistake_rate=0.0)
-        trajectories = list(record_trajectories(data))
-        name = f"simulator/{split}, {count} episodes, seed {settings.seed}"
-        return trajectories, {"data": name, "data_hash": ""}
+        data = DataConfig(
+            split=settings.split or "test", num_episodes=settings.num_episodes or 96, seed=settings.seed,
+            mistake_rate=0.0,
+        )
+        return list(record_trajectories(data)), {"data": simulator_name(data), "data_hash": ""}
     path = Path(settings.data)
     trajectories = [t for t in read_trajectories(path) if settings.split is None or t.split == settings.split]
     trajectories = trajectories[: settings.num_episodes]

@@ -17,7 +17,7 @@ _PAIR_HEAD = (
     "first", "second", "gap", "95 %", "only first right", "only second right", "p", "p (Holm)", "smallest gap shown",
     "better",
 )  # fmt: skip
-_SCORE_HEAD = ("name", "step success", "95 %", "steps", "episodes", "unreadable", "errors")
+_SCORE_HEAD = ("name", "step success", "95 %", "steps", "episodes", "plan stability", "unreadable", "errors")
 
 _HOW = (
     "Intervals draw whole episodes; p-values are McNemar's exact ones, corrected over all pairs of this report by "
@@ -97,7 +97,7 @@ def _tables(result: BenchmarkComparison) -> list[tuple[str, Sequence[str], list[
 def _score_row(score: Any) -> Sequence[str]:
     return (
         score.name, percent(score.rate), f"{percent(score.low)} to {percent(score.high)}", str(score.num_samples),
-        str(score.num_episodes), percent(score.parse_failure_rate), str(score.num_errors),
+        str(score.num_episodes), percent(score.stability), percent(score.parse_failure_rate), str(score.num_errors),
     )  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                          help="steps to forecast (default: the planner's own)")
     offline.add_argument("--history", type=whole_number(0), metavar="K",
                          help="past steps that are told (default: the planner's own)")
+    offline.add_argument("--run", type=Path, metavar="DIR",
+                         help="also keep a run folder with heartbeat, log and state, as the workbench's queue asks for")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +66,7 @@ def _run_simulator(args: argparse.Namespace) -> int:
     from training.benchmarks.simulator import MAX_STEPS, evaluate
     from training.planner import load_planner
 
-    for option in ("data", "out", "tool_agent", "references", "horizon", "history"):
+    for option in ("data", "out", "tool_agent", "references", "horizon", "history", "run"):
         if getattr(args, option) is not None:
             name = option.replace("_", "-")
             raise InputError(f"--{name} belongs to the offline benchmarks: choose one of {', '.join(PROTOCOLS)}")
@@ -109,8 +111,15 @@ def _run_offline(args: argparse.Namespace) -> int:
         history_length=args.history,
         batch_size=args.batch_size,
     )
-    with _ProgressBar() as bar:
-        summaries = evaluate_offline(settings, on_progress=bar.show)
+    if args.run is not None:
+        from training.benchmarks.watched import evaluate_watched
+
+        summaries = evaluate_watched(settings, args.run, ["tracer1", *sys.argv[1:]])
+    else:
+        with _ProgressBar() as bar:
+            summaries = evaluate_offline(settings, on_progress=bar.show)
+    if summaries is None:
+        print("stopped as asked: the same command goes on where it was", file=sys.stderr)
     for result in summaries or ():
         if args.json:
             print(json.dumps(result))

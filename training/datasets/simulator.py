@@ -24,6 +24,18 @@ def record_trajectories(data: DataConfig) -> Iterator[Trajectory]:
         yield record_episode(task, mistake_rate=data.mistake_rate, interruption_rate=data.interruption_rate)
 
 
+def find_recorded(data: DataConfig, trajectory_id: str) -> Trajectory | None:
+    """The one of `record_trajectories` that has this id, the others left unrecorded; None when none has it."""
+    from executors.simulator import record_episode, sample_tasks
+
+    for task in sample_tasks(data.split, data.num_episodes, data.seed):
+        if trajectory_id.startswith(f"{task.id}-"):
+            found = record_episode(task, mistake_rate=data.mistake_rate, interruption_rate=data.interruption_rate)
+            if found.id == trajectory_id:
+                return found
+    return None
+
+
 def load_trajectories(data: DataConfig) -> Iterator[Trajectory]:
     """The trajectories of the file that is named, of the split that is asked for, else those of the embedded world.
 

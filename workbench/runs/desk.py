@@ -17,12 +17,15 @@ from typing import Any
 import psutil
 
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
+from training.benchmarks.offline_run import OfflineSettings
+from training.benchmarks.watched import STAGE as EVALUATE
 from training.config import STAGES, to_dict
 from training.presets import get_preset
 from training.run_folder import RunFolder
 from workbench.runs import launcher
 from workbench.runs.alerts import Alert, AlertWatch, find_alerts
 from workbench.runs.draft import CPU, Draft, check_name, make_draft, with_changes
+from workbench.runs.evaluation_draft import AnyDraft, EvaluationDraft
 from workbench.runs.gpus import RunLoad, read_gpus, read_load
 from workbench.runs.lineage import again_values, chained_values
 from workbench.runs.observe import (
@@ -92,7 +95,7 @@ class RunDesk:
         *,
         refusal: str = "",
         on_alert: Callable[[str, Alert], None] | None = None,
-        start: Callable[[Draft, str], subprocess.Popen[bytes]] = launcher.start,
+        start: Callable[[AnyDraft, str], subprocess.Popen[bytes]] = launcher.start,
     ) -> None:
         """Opens the desk; call `watch` to let waiting runs start.
 
@@ -183,6 +186,15 @@ class RunDesk:
             )  # fmt: skip
         return drafts
 
+    def evaluation_draft(self, settings: OfflineSettings, *, devices: Sequence[str] = (CPU,)) -> EvaluationDraft:
+        """The draft of an evaluation; its run is named as the evaluation's folder is, after "evaluate-".
+
+        Raises:
+            InputError: the folder's name cannot be a run's, or the devices are not allowed.
+        """
+        name = check_name(f"{EVALUATE}-{settings.out.name}")
+        return EvaluationDraft(settings=settings, out=self.root / name, devices=tuple(devices))
+
     def clone(self, run_id: str, **changes: Any) -> Draft:
         """A draft with the settings of a run, under a new name.
 
@@ -195,6 +207,7 @@ class RunDesk:
             MissingFileError: there is no such run.
             InputError: a change is not allowed.
         """
+        self._check_trains(run_id)
         entry = self._queue.get(run_id)
         options: dict[str, Any] = {"preset": "", "after": ""}
         if entry is not None:
@@ -206,6 +219,7 @@ class RunDesk:
 
     def again(self, run_id: str, seed: int | None = None) -> Draft:
         """The same with another seed: the given one, or one more than the greatest of the runs that are else equal."""
+        self._check_trains(run_id)
         values = self.config(run_id)
         stage = self._stage(run_id)
         others = [self.config(row_id) for row_id in self._ids() if self._stage(row_id) == stage]
@@ -233,7 +247,7 @@ class RunDesk:
 
     # ------------------------------------------------------------------ queue
 
-    def launch(self, draft: Draft) -> str:
+    def launch(self, draft: AnyDraft) -> str:
         """Puts the draft at the queue's end and returns the run's id; it starts as soon as its devices are free.
 
         Raises:
@@ -303,6 +317,8 @@ class RunDesk:
         if what not in REQUESTS:
             raise InputError(f"request {what!r} is unknown: choose one of {', '.join(REQUESTS)}")
         entry, run = self._queue.get(run_id), open_folder(self.folder(run_id))
+        if what not in ("stop", "kill"):
+            self._check_trains(run_id)
         state = self._observed(run_id, entry).state
         if what == "kill" and state in ("starting", "running"):
             self._kill(run_id)
@@ -340,11 +356,15 @@ class RunDesk:
             if observed.state not in RESUMABLE or observed.is_occupying:
                 raise InputError(f"run {run_id!r} is {observed.state}: only one that has ended early can go on")
             has_begun = open_folder(self.folder(run_id)) is not None
-            if entry is None:
-                draft = make_draft(self._stage(run_id), self.config(run_id), self.folder(run_id))
-            else:
-                draft = entry.draft
+            draft = self._draft_of_folder(run_id) if entry is None else entry.draft
             self._queue.append(db, run_id, dataclasses.replace(draft, resume=has_begun, after=""))
+
+    def _draft_of_folder(self, run_id: str) -> AnyDraft:
+        """The draft of a run that was started at a command line."""
+        if self._stage(run_id) == EVALUATE:
+            settings = OfflineSettings.from_json(self.config(run_id))
+            return EvaluationDraft(settings=settings, out=self.folder(run_id))
+        return make_draft(self._stage(run_id), self.config(run_id), self.folder(run_id))
 
     def reconcile(self) -> list[RunRow]:
         """Compares what was started with what runs, and returns the runs that have ended since the last look."""
@@ -487,8 +507,9 @@ class RunDesk:
         )
 
     def _actions(self, observed: Observed, entry: Entry | None, run: RunFolder | None) -> frozenset[str]:
-        actions = {"clone"}
         stage = entry.draft.stage if entry is not None else "" if run is None else run.stage
+        is_evaluation = stage == EVALUATE
+        actions = set() if is_evaluation else {"clone"}
         if stage in ("sft", "stage1") and observed.state != CANCELLED:
             actions.add("chain")
         if not self.refusal:
@@ -498,7 +519,7 @@ class RunDesk:
                 WAITING: {"hold", "cancel", "reorder"},
                 HELD: {"release", "cancel", "reorder"},
                 "starting": {"kill"},
-                "running": {"stop", "kill", "save", "evaluate"},
+                "running": {"stop", "kill"} if is_evaluation else {"stop", "kill", "save", "evaluate"},
             }.get(observed.state, set())
         return frozenset(actions)
 
@@ -526,6 +547,10 @@ class RunDesk:
             return entry.draft.stage
         return RunFolder.open(self.folder(run_id)).stage
 
+    def _check_trains(self, run_id: str) -> None:
+        if self._stage(run_id) == EVALUATE:
+            raise InputError(f"run {run_id!r} is an evaluation: launch another one in the Compare tab")
+
     def _allow(self) -> None:
         if self.refusal:
             raise InputError(self.refusal)
@@ -546,7 +571,7 @@ class RunDesk:
             return run.config
         if entry is None:
             raise MissingFileError(f"run {run_id!r} does not exist: choose one of those listed")
-        return to_dict(entry.draft.config)
+        return entry.draft.values()
 
     def command(self, run_id: str) -> str:
         """The command of the run's last start, as it can be copied; empty when it is unknown."""

@@ -71,8 +71,7 @@ class Draft:
         Every setting that differs from its default stands in it, so it can be pasted into a terminal; several
         processes also need `launch/accelerate.yaml` in the run folder (`files`), which launching writes.
         """
-        visible = ",".join(device.removeprefix("gpu") for device in self.devices if device != CPU)
-        words = ["env", "CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={visible}", sys.executable]
+        words = python_words(self.devices)
         if self.num_processes > 1:
             words += ["-m", "accelerate.commands.accelerate_cli", "launch"]
             words += ["--config_file", str(self.out / "launch" / "accelerate.yaml"), "--module"]
@@ -84,6 +83,10 @@ class Draft:
         for key, value in changes(_default(self.stage), to_dict(self.config)).items():
             words += ["--set", f"{key}={_as_text(value)}"]
         return [*words, "--out", str(self.out)]
+
+    def values(self) -> dict[str, Any]:
+        """The settings as nested plain values."""
+        return to_dict(self.config)
 
     def command_text(self) -> str:
         """`command` quoted for a POSIX shell, to be copied."""
@@ -131,6 +134,12 @@ class Draft:
                 "devices": tuple(record["devices"]),
             }
         )
+
+
+def python_words(devices: tuple[str, ...]) -> list[str]:
+    """The words that start this Python with these devices and no others in its sight."""
+    visible = ",".join(device.removeprefix("gpu") for device in devices if device != CPU)
+    return ["env", "CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={visible}", sys.executable]
 
 
 def make_draft(stage: str, values: dict[str, Any], out: Path, **options: Any) -> Draft:

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 
 from executors.errors import OutputError
-from workbench.runs.draft import PROJECT, Draft
+from workbench.runs.draft import PROJECT
+from workbench.runs.evaluation_draft import AnyDraft
 
 OUTPUT_FILE = Path("launch") / "output.txt"
 """What the processes of a run print outside of log.txt: before and after the trainer's session, and other processes."""
@@ -19,7 +20,7 @@ LAUNCH_VARIABLE = "TRACER1_LAUNCH"
 """Environment variable whose value the trainer repeats in run.json."""
 
 
-def start(draft: Draft, launch: str) -> subprocess.Popen[bytes]:
+def start(draft: AnyDraft, launch: str) -> subprocess.Popen[bytes]:
     """Starts the draft's command in a session of its own, so that it outlives this process and the terminal.
 
     Raises:

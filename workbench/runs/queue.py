@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.errors import InputError, OutputError
-from workbench.runs.draft import Draft
+from workbench.runs.evaluation_draft import AnyDraft, read_draft
 
 WAITING, HELD, STARTED, CANCELLED = "waiting", "held", "started", "cancelled"
 BUSY_SECONDS = 10.0
@@ -43,7 +43,7 @@ class Entry:
     """One row of the queue."""
 
     id: str
-    draft: Draft
+    draft: AnyDraft
     state: str
     """WAITING, HELD, STARTED (it may have ended since) or CANCELLED."""
     place: float
@@ -198,7 +198,7 @@ class Queue:
         row = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
         return None if row is None else _entry(row)
 
-    def append(self, db: sqlite3.Connection, run_id: str, draft: Draft) -> None:
+    def append(self, db: sqlite3.Connection, run_id: str, draft: AnyDraft) -> None:
         """A row at the queue's end; one that the run had before is replaced, apart from when it was made."""
         last = db.execute("SELECT coalesce(max(place), 0) FROM runs").fetchone()[0]
         db.execute(
@@ -242,5 +242,5 @@ def _entry(row: sqlite3.Row) -> Entry | None:
 
 
 @lru_cache(maxsize=1024)
-def _read_draft(text: str) -> Draft:
-    return Draft.from_json(json.loads(text))
+def _read_draft(text: str) -> AnyDraft:
+    return read_draft(json.loads(text))

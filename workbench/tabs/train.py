@@ -30,7 +30,7 @@ from workbench.train_views import TrainViews
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 """Plotly's own script from the installed wheel, so that no page asks a CDN for it."""
-SCRIPTS = ("train_core.js", "train_form.js", "train_charts.js", "train_panels.js", "train_start.js")
+SCRIPTS = ("page_core.js", "train_core.js", "train_form.js", "train_charts.js", "train_panels.js", "train_start.js")
 CheckRole = Callable[[str | None, str], None]
 """(user name, "launch training") -> nothing, or an error for who may not."""
 
@@ -110,7 +110,7 @@ class TrainHandlers:
         return ""
 
     def _render(self, form: LaunchForm) -> str:
-        finished = [row for row in self.desk.list() if row.state == "finished"]
+        finished = [row for row in self.desk.list() if row.state == "finished" and row.stage in STAGES]
         return render_launcher(
             form,
             devices=read_machine(self.desk.root).devices,
@@ -211,7 +211,7 @@ def build_tab(handlers: TrainHandlers, views: TrainViews) -> None:
         with gr.Column(elem_classes="tr-side"):
             desk = gr.HTML(
                 _SIDE, elem_id="tr-desk", js_on_load=script, server_functions=[
-                    _server(views, name) for name in ("look", "curves", "lens", "log", "settings")
+                    server_function(views, name) for name in ("look", "curves", "lens", "log", "settings")
                 ],
             )
         with gr.Column(elem_classes="tr-main"):
@@ -225,7 +225,7 @@ def build_tab(handlers: TrainHandlers, views: TrainViews) -> None:
     desk.act(handlers.act, None, [message, form, plan], trigger_mode="multiple", **_QUIET)
 
 
-def _server(views: TrainViews, name: str) -> Callable[[Any], Any]:
+def server_function(views: Any, name: str) -> Callable[[Any], Any]:
     """A plain function of this name: gradio marks the functions that a page may call, which a method cannot bear."""
     method = getattr(views, name)
 
