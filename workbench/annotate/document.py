@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -230,26 +230,24 @@ class Change:
             order=None if self.order is None else (self.order[1], self.order[0]),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; the inverse of `from_json`."""
+    def to_json(self, put: Callable[[DocumentStep], str]) -> dict[str, Any]:
+        """A JSON object in which each step is what `put` gives for it; the inverse of `from_json`."""
         return {
             "note": self.note,
             "fields": {name: list(pair) for name, pair in self.fields.items()},
-            "steps": {key: [None if s is None else s.to_json() for s in pair] for key, pair in self.steps.items()},
+            "steps": {key: [None if step is None else put(step) for step in pair] for key, pair in self.steps.items()},
             "order": None if self.order is None else [list(keys) for keys in self.order],
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any], root: Path) -> Change:
-        """The change of a `to_json` record, screenshots below `root`; raises KeyError, TypeError or ValueError."""
+    def from_json(cls, record: Mapping[str, Any], get: Callable[[str, str], DocumentStep]) -> Change:
+        """The change of a `to_json` record; `get` gives a step for its key and what `put` gave."""
         order = record["order"]
         return cls(
             note=record["note"],
             fields={name: (before, after) for name, (before, after) in record["fields"].items()},
-            steps={
-                key: tuple(None if s is None else DocumentStep.from_json(key, s, root) for s in pair)
-                for key, pair in record["steps"].items()
-            },
+            steps={key: tuple(None if put is None else get(key, put) for put in pair)
+                   for key, pair in record["steps"].items()},
             order=None if order is None else (tuple(order[0]), tuple(order[1])),
         )
 

@@ -44,12 +44,15 @@ def add_annotation_tables(db: Database) -> None:
     db["annotation_drafts"].create(
         {
             "trajectory": str, "person": str, "branch": str, "base": int, "version": int, "position": int,
-            "length": int, "updated": str, "record": str,
+            "updated": str, "record": str,
         },
         pk=("trajectory", "person"),
     )
     db["annotation_changes"].create(
-        {"trajectory": str, "person": str, "number": int, "created": str, "change": str},
+        {
+            "trajectory": str, "person": str, "number": int, "created": str, "change": str, "base_before": int,
+            "base_after": int,
+        },
         pk=("trajectory", "person", "number"),
     )
     db["annotation_tasks"].create(

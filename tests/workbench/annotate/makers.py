@@ -32,7 +32,7 @@ def way(id: str = "t1", goal: str = "Save the file as notes", *, shade: int = 0)
         steps=(
             Step(observation=screen(shade + 1), action=save, instruction="click Save", target=SAVE.box, thought="Go."),
             Step(observation=screen(shade + 2), action=typed, instruction="type the name of the notes"),
-            Step(observation=screen(shade + 2), action=submit, instruction="type again", flags=frozenset({"redundant"})),
+            Step(observation=screen(shade + 2), action=submit, instruction="type it", flags=frozenset({"redundant"})),
             Step(observation=screen(shade + 3), action=Action(type="finished"), instruction="the file is saved"),
         ),
     )
