@@ -52,7 +52,7 @@ class Drafts:
     def open(self, trajectory: str, person: str, branch: str = MAIN) -> Draft:
         """The person's draft, begun from the branch's newest revision when there is none.
 
-        A draft of the second branch begins at the imported revision, whatever others have made of it since.
+        While the second branch has no revision, its draft begins at the imported one, whatever came after that.
 
         Raises:
             InputError: the person has a draft of the other branch.
@@ -122,11 +122,11 @@ class Drafts:
         self.store.people.check(person, Role.ANNOTATOR, "edit trajectories")
 
     def _begin(self, db: Database, trajectory: str, person: str, branch: str) -> None:
-        source = (branch, revisions.head(db, trajectory, branch)) if branch == MAIN else (MAIN, 1)
-        document = revisions.read(db, self.store.root, trajectory, *source)
+        base = revisions.head(db, trajectory, branch)
+        document = revisions.read(db, self.store.root, trajectory, *((branch, base) if base else (MAIN, 1)))
         db["annotation_drafts"].insert({
             "trajectory": trajectory, "person": person, "branch": branch,
-            "base": revisions.head(db, trajectory, branch), "version": 1, "position": 0,
+            "base": base, "version": 1, "position": 0,
             "updated": utc_now(), "record": put_document(db, document),
         })
 

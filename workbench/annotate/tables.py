@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlite_utils import Database
+from sqlite_utils.db import DescIndex
 
 APPEND_ONLY = ("annotation_revisions", "annotation_steps", "annotation_datasets")
 """Tables whose rows are never changed or deleted; triggers hold that, whoever writes."""
@@ -64,7 +65,7 @@ def add_annotation_tables(db: Database) -> None:
         pk="number",
     )
     db["annotation_tasks"].create_index(["trajectory", "branch"], unique=True)
-    db["annotation_tasks"].create_index(["project", "state", "priority", "number"])
+    db["annotation_tasks"].create_index(["project", "state", DescIndex("priority"), "number"])
     db["annotation_reviews"].create(
         {
             "number": int, "task": int, "trajectory": str, "verdict": str, "revision": int, "annotator": str,
