@@ -7,42 +7,29 @@ save is one transaction: a process that is killed loses at most the step that it
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import re
 import secrets
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
 from sqlite_utils import Database
 
-from executors.errors import InputError, MissingFileError, OutputError
+from executors.errors import InputError, MissingFileError
 from executors.trajectory import Observation, Step, step_from_json, step_to_json
 from training.episode_record import StepRecord, observation_from_json, observation_to_json
 from training.forecast import Forecast
-from workbench.store import Store
+from workbench.screens import SCREENS, Screens
+from workbench.store import MAX_OFFSET, MAX_ROWS, Store, check_choice, match_words, storable, utc_now
 
-SCREENS = "screens"
 EXECUTORS = ("simulator", "replay")
 STATES = ("waiting", "running", "done")
 OUTCOMES = ("success", "failure", "impossible", "unknown")
 AUTHORS = ("planner", "person")
-MAX_ROWS, MAX_OFFSET = 500, 10**9
 
 _UNSEEN = Observation()
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def utc_now() -> str:
-    """The present moment as ISO text in UTC, to the millisecond; such texts sort by time."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,24 +202,13 @@ class SearchResult:
     total: int
 
 
-def screen_hash(image: Image) -> str:
-    """The SHA-256 of an image's size and RGB pixels in hex; equal for equal screens, however they were encoded.
-
-    >>> import PIL.Image
-    >>> screen_hash(PIL.Image.new("RGB", (2, 1)))[:12]
-    '02f09f18fa3c'
-    """
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    return hashlib.sha256(f"{rgb.width}x{rgb.height} ".encode() + rgb.tobytes()).hexdigest()
-
-
 class EpisodeStore:
     """The episodes below one folder; safe to use from several threads and processes."""
 
     def __init__(self, root: Path) -> None:
         """Opens the store, made when it does not exist; raises as `workbench.store.Store` does."""
         self.root = root.resolve()
-        self._store = Store(self.root)
+        self._store, self.screens = Store(self.root), Screens(self.root)
 
     def close(self) -> None:
         """Closes the file."""
@@ -259,9 +235,9 @@ class EpisodeStore:
         """
         id, now = secrets.token_hex(8), created or utc_now()
         row = {
-            "id": id, "setup": json.dumps(asdict(setup)), "goal": _storable(goal), "task": _storable(setup.task),
-            "planner": _storable(planner_name), "platform": platform, "state": "waiting", "outcome": "unknown",
-            "stop_reason": "", "created": now, "updated": now, "num_steps": 0, "owner": _storable(owner),
+            "id": id, "setup": json.dumps(asdict(setup)), "goal": storable(goal), "task": storable(setup.task),
+            "planner": storable(planner_name), "platform": platform, "state": "waiting", "outcome": "unknown",
+            "stop_reason": "", "created": now, "updated": now, "num_steps": 0, "owner": storable(owner),
         }
         with self._store.writing() as db:
             db["episodes"].insert(row)
@@ -285,7 +261,7 @@ class EpisodeStore:
         frame = replace(frame, observation=seen, step=frame.step and replace(frame.step, observation=seen))
         record = frame.to_json(f"{SCREENS}/{frame.screen}.png" if frame.screen else None)
         row = {
-            "episode_id": _storable(id), "number": frame.number, "has_step": int(frame.step is not None),
+            "episode_id": storable(id), "number": frame.number, "has_step": int(frame.step is not None),
             "record": json.dumps(record),
         }
         with self._store.writing() as db:
@@ -305,39 +281,19 @@ class EpisodeStore:
             MissingFileError: there is no such episode.
             OutputError: the store cannot be written.
         """
-        _check_choice("state", state, (None, *STATES))
-        _check_choice("outcome", outcome, (None, *OUTCOMES))
-        planner = None if planner_name is None else _storable(planner_name)
+        check_choice("state", state, (None, *STATES))
+        check_choice("outcome", outcome, (None, *OUTCOMES))
+        planner = None if planner_name is None else storable(planner_name)
         values = {"state": state, "outcome": outcome, "stop_reason": stop_reason, "planner": planner}
         with self._store.writing() as db:
             _update(db, id, **{name: value for name, value in values.items() if value is not None})
 
     def _save_screen(self, observation: Observation) -> str:
         try:
-            image = observation.load_image().convert("RGB")
+            image = observation.load_image()
         except (MissingFileError, InputError):
             return ""
-        sha256 = screen_hash(image)
-        path = self.screenshot_path(sha256)
-        if path.exists():
-            return sha256
-        temporary = None
-        try:
-            path.parent.mkdir(exist_ok=True)
-            # a name of its own: another process may be writing the same screen
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as out:
-                temporary = out.name
-                image.save(out, format="PNG", compress_level=1)
-            os.replace(temporary, path)
-        except OSError as error:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-            raise OutputError(
-                f"cannot write screenshot {path} ({error.strerror or error}): free the disk, or choose a folder that "
-                "you may write"
-            ) from None
-        return sha256
+        return self.screens.save(image)
 
     # ---- reading
 
@@ -347,9 +303,7 @@ class EpisodeStore:
         Raises:
             InputError: it is no hash, so it cannot name a file elsewhere either.
         """
-        if not _SHA256.fullmatch(sha256):
-            raise InputError(f"screenshot {sha256[:80]!r} is not a SHA-256 in hex: take it from a stored frame")
-        return self.root / SCREENS / f"{sha256}.png"
+        return self.screens.path(sha256)
 
     def load(self, id: str) -> StoredEpisode:
         """The episode with all frames in order; screenshots are read when asked for.
@@ -361,8 +315,8 @@ class EpisodeStore:
             InputError: its record is damaged, or the store is.
         """
         with self._store.reading() as db:
-            rows = list(db["episodes"].rows_where("id = ?", [_storable(id)]))
-            records = list(db["frames"].rows_where("episode_id = ?", [_storable(id)], order_by="number"))
+            rows = list(db["episodes"].rows_where("id = ?", [storable(id)]))
+            records = list(db["frames"].rows_where("episode_id = ?", [storable(id)], order_by="number"))
         if not rows:
             raise _no_episode(id)
         try:
@@ -399,8 +353,8 @@ class EpisodeStore:
         Raises:
             InputError: a value that is not allowed; the message names the field.
         """
-        _check_choice("outcome", outcome, ("", *OUTCOMES))
-        _check_choice("state", state, ("", *STATES))
+        check_choice("outcome", outcome, ("", *OUTCOMES))
+        check_choice("state", state, ("", *STATES))
         if not 1 <= limit <= MAX_ROWS:
             raise InputError(f"field 'limit': {limit} is not 1..{MAX_ROWS}")
         if not 0 <= offset <= MAX_OFFSET:
@@ -409,14 +363,14 @@ class EpisodeStore:
         for name, value in (("outcome", outcome), ("planner", planner), ("task", task), ("state", state)):
             if value:
                 conditions.append(f"{name} = :{name}")
-                values[name] = _storable(value)
+                values[name] = storable(value)
         if since.strip():
             conditions.append("created >= :since")
             values["since"] = _moment("since", since)
         if until.strip():
             conditions.append("created <= :until")
             values["until"] = _moment("until", until, is_end=True)
-        if words := _match_words(text):
+        if words := match_words(text):
             conditions.append("number in (select rowid from episodes_fts where episodes_fts match :words)")
             values["words"] = words
         where = " and ".join(conditions) or "1"
@@ -447,7 +401,7 @@ def _row(row: Mapping[str, Any]) -> EpisodeRow:
 
 def _update(db: Database, id: str, **values: Any) -> None:
     columns = ", ".join(f"{name} = :{name}" for name in (*values, "updated"))
-    values |= {"updated": utc_now(), "id": _storable(id)}
+    values |= {"updated": utc_now(), "id": storable(id)}
     cursor = db.execute(f"update episodes set {columns} where id = :id", values)
     if cursor.rowcount == 0:
         raise _no_episode(id)
@@ -459,26 +413,6 @@ def _no_episode(id: str) -> MissingFileError:
 
 def _damaged(id: str, part: str, error: Exception) -> InputError:
     return InputError(f"episode {id}: {part} is damaged ({type(error).__name__}: {error}): choose another episode")
-
-
-def _check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"field {name!r}: {value!r} is not one of {', '.join(filter(None, allowed))}")
-
-
-def _storable(text: str) -> str:
-    """The text with "?" for half a surrogate pair, which SQLite cannot hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _match_words(text: str) -> str:
-    """A full-text query for all words of the text, each as a beginning; empty when nothing is a word.
-
-    >>> _match_words("wi-fi - on")
-    '"wi-fi"* "on"*'
-    """
-    words = [word for word in text.replace("\0", " ").split() if any(map(str.isalnum, word))]
-    return " ".join('"' + _storable(word).replace('"', '""') + '"*' for word in words)
 
 
 def _moment(name: str, text: str, *, is_end: bool = False) -> str:

@@ -32,13 +32,15 @@ MAX_NAME_LENGTH = 64
 class Role(IntEnum):
     """What a person may do; each role may also do all that the ones before it may.
 
-    VIEWER looks at what is stored. ANNOTATOR also makes episodes and edits trajectories. OPERATOR also names
-    checkpoints and servers, launches training and lets planners act on real devices.
+    VIEWER looks at what is stored. ANNOTATOR also makes episodes and edits trajectories. REVIEWER also accepts, returns
+    and mends what others edited. OPERATOR also names checkpoints and servers, launches training and lets planners act
+    on real devices. Files hold the names, never the numbers.
     """
 
     VIEWER = 1
     ANNOTATOR = 2
-    OPERATOR = 3
+    REVIEWER = 3
+    OPERATOR = 4
 
 
 class RoleError(WorkbenchError, PermissionError):
@@ -181,7 +183,7 @@ def add_person(path: Path, spec: str, password: str) -> Person:
 
     Args:
         path: the people file; is made when it does not exist.
-        spec: "NAME:ROLE"; the role is viewer, annotator or operator.
+        spec: "NAME:ROLE"; the role is viewer, annotator, reviewer or operator.
         password: at least `MIN_PASSWORD_LENGTH` characters.
 
     Raises:
@@ -201,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Adds a person on the command line; the password is asked for, or read from a pipe. Returns the exit code."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Add a person to the people file of a server.")
     parser.add_argument("file", type=Path, help="people file; is made when it does not exist")
-    parser.add_argument("person", metavar="NAME:ROLE", help="role: viewer, annotator or operator")
+    parser.add_argument("person", metavar="NAME:ROLE", help="role: viewer, annotator, reviewer or operator")
     args = parser.parse_args(argv)
     try:
         password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")

@@ -13,15 +13,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
 from sqlite_utils import Database
 
 from executors.errors import InputError, OutputError
+from workbench.annotate.tables import add_annotation_tables
 
 FILE_NAME = "workbench.sqlite"
 BUSY_SECONDS = 10.0
+MAX_ROWS, MAX_OFFSET = 500, 10**9
+"""Bounds of a page of a search."""
 
 Migration = Callable[[Database], None]
 
@@ -67,7 +71,7 @@ def _add_comparisons(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_add_episodes, _add_annotation_queue, _add_comparisons)
+MIGRATIONS: tuple[Migration, ...] = (_add_episodes, _add_annotation_queue, _add_comparisons, add_annotation_tables)
 """What makes version n of version n - 1. Once released, an entry is never changed; a new one is added at the end."""
 
 
@@ -168,3 +172,29 @@ class Store:
             raise OutputError(
                 f"cannot use store {self.path} ({error}): free the disk, or choose a folder that you may write"
             ) from error
+
+
+def utc_now() -> str:
+    """The present moment as ISO text in UTC, to the millisecond; such texts sort by time."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    """Does nothing for an allowed value; raises InputError naming the field for any other."""
+    if value not in allowed:
+        raise InputError(f"field {name!r}: {value!r} is not one of {', '.join(filter(None, allowed))}")
+
+
+def storable(text: str) -> str:
+    """The text with "?" for half a surrogate pair, which SQLite cannot hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def match_words(text: str) -> str:
+    """A full-text query for all words of the text, each as a beginning; empty when nothing is a word.
+
+    >>> match_words("wi-fi - on")
+    '"wi-fi"* "on"*'
+    """
+    words = [word for word in text.replace("\0", " ").split() if any(map(str.isalnum, word))]
+    return " ".join('"' + storable(word).replace('"', '""') + '"*' for word in words)

@@ -23,8 +23,8 @@ from workbench.episode_store import (
     EpisodeStore,
     ForecastMade,
     StoredFrame,
-    screen_hash,
 )
+from workbench.screens import screen_hash
 
 SETUP = EpisodeSetup(task="alarm_on", split="train", seed=3, goal="wake me", planner="runs/a", horizon=4,
                      history_length=0, max_steps=7, mode="reactive")

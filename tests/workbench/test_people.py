@@ -57,7 +57,7 @@ def test_adding_someone_again_changes_role_and_password(people_file: Path) -> No
         ("ada", PASSWORD, "not NAME:ROLE"),
         (":operator", PASSWORD, "name '' is not allowed"),
         ("a\nb:operator", PASSWORD, "is not allowed"),
-        ("ada:root", PASSWORD, "role 'root' is unknown: give one of viewer, annotator, operator"),
+        ("ada:root", PASSWORD, "role 'root' is unknown: give one of viewer, annotator, reviewer, operator"),
         ("ada:viewer", "short", "too short: give at least 10"),
     ],
 )
