@@ -158,14 +158,18 @@ class ModelFamily:
         """(width, height) of the family's coordinate frame for an image of this size."""
         if self.scale is not None:
             return self.scale, self.scale
-        height, width = smart_resize(
+        height, width = self.resized(image)
+        return float(width), float(height)
+
+    def resized(self, image: ImageSize) -> tuple[int, int]:
+        """(height, width) in pixels that the family's image processor resizes an image of this size to."""
+        return smart_resize(
             image.height_px,
             image.width_px,
             factor=self.factor,
             min_pixels=self.min_pixels,
             max_pixels=self.max_pixels,
         )
-        return float(width), float(height)
 
     def to_norm(self, x: float, y: float, image: ImageSize) -> PointNorm:
         """Canonical point of family coordinates; not clamped, so the caller can tell a point off the image.

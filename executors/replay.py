@@ -62,7 +62,8 @@ class ReplayExecutor:
         """Goes on to the next recorded step, whatever the action; `message` compares it with the recorded one.
 
         Raises:
-            ExecutorError: boundary "execute": the recording has ended, or the action is malformed.
+            ExecutorError: boundary "execute": the recording has ended, or the action is malformed or of another kind of
+                device than was recorded.
         """
         if self.is_done:
             raise ExecutorError("execute", "the recording has ended: reset before acting again")
@@ -70,6 +71,8 @@ class ReplayExecutor:
         if problem is not None:
             raise ExecutorError("execute", f"{action.type} cannot be replayed: {problem}")
         recorded = self.trajectory.steps[self.num_passed].action
+        if not action.spec.spaces & self.spaces and action.type != recorded.type:
+            raise ExecutorError("execute", f"a recorded {self.trajectory.platform} does not take {action.type}")
         self.num_passed += 1
         self._is_ended = action.is_terminal
         is_same = action.type == recorded.type

@@ -43,14 +43,37 @@ class ToolAgent(Protocol):
         ...
 
 
+GroundRequest = tuple[Observation, Action, str]
+"""What `ToolAgent.ground` is asked: what is seen, the action, its instruction."""
+
+
+def ground_each(agent: ToolAgent, requests: Sequence[GroundRequest]) -> list[Grounding | ExecutorError]:
+    """Grounds many steps, concurrently where the agent can; each failure stands in its own place."""
+    own = getattr(agent, "ground_each", None)
+    if own is not None:
+        return own(requests)
+    results: list[Grounding | ExecutorError] = []
+    for request in requests:
+        try:
+            results.append(agent.ground(*request))
+        except ExecutorError as error:
+            results.append(error)
+    return results
+
+
 def get_tool_agent(name: str) -> ToolAgent:
-    """The tool agent of this name.
+    """The tool agent of a name ("elements"), or of a model at a server ("ui-tars-1.5@http://localhost:8000/v1").
 
     Raises:
-        InputError: the name is unknown.
+        InputError: the name is unknown, or the server is not allowed (see `vision_agents.load_vision_agent`).
     """
+    if "@" in name:
+        from executors.vision_agents import load_vision_agent  # here, since it builds on this module
+
+        return load_vision_agent(name)
     if name not in _AGENTS:
-        raise InputError(f"tool agent {name!r} is unknown: choose one of {', '.join(_AGENTS)}")
+        choices = ", ".join(_AGENTS)
+        raise InputError(f"tool agent {name!r} is unknown: choose one of {choices}, or a model at a server: NAME@URL")
     return _AGENTS[name]()
 
 
@@ -162,7 +185,7 @@ class ElementTreeAgent:
         is_needed = any(arg.required and getattr(action, arg.name) is None for arg in points)
         given = [value for arg in points if (value := getattr(action, arg.name)) is not None]
         if not is_needed and given:
-            return _keep_points(action, given[0], observation.elements)
+            return keep_points(action, given[0], observation.elements)
         if not is_needed and action.type != "scroll":
             return Grounding(action=action)
         visible = [(e, box) for e in observation.elements if (box := _visible_part(e.box)) is not None]
@@ -195,8 +218,8 @@ def _area(box: BoxNorm) -> float:
     return (box.right - box.left) * (box.bottom - box.top)
 
 
-def _keep_points(action: Action, point: PointNorm, elements: Iterable[Element]) -> Grounding:
-    """The action as it is; its target is the smallest element under the first point."""
+def keep_points(action: Action, point: PointNorm, elements: Iterable[Element]) -> Grounding:
+    """The action as it is; its target is the smallest of the elements under the point, if there is one."""
     boxes = [box for e in elements if (box := _visible_part(e.box)) is not None and box.contains(point)]
     target = min(boxes, key=_area, default=None)
     return Grounding(action=action, target=target, num_candidates=0 if target is None else 1)

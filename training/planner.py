@@ -6,8 +6,6 @@ model or server that gives no reply at all is an ExecutorError at "plan".
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from executors.actions import Space
+from executors.chat_server import ChatServer, data_url, without_password
 from executors.errors import ExecutorError, InputError
 from executors.trajectory import Observation, Trajectory, read_trajectories
 from training.checkpoint import load_model_and_processor, read_planner_settings
@@ -88,7 +86,7 @@ def load_planner(spec: str) -> Planner:
         model, at, rest = spec.removeprefix("openai:").partition("@http")
         if not model or not at:
             raise InputError(
-                f"planner {_without_password(spec)!r} is not openai:MODEL@URL: write for example "
+                f"planner {without_password(spec)!r} is not openai:MODEL@URL: write for example "
                 "openai:Qwen/Qwen3-VL-8B-Thinking@http://localhost:8000/v1"
             )
         return OpenAIPlanner("http" + rest, model, os.environ.get("OPENAI_API_KEY"))
@@ -97,11 +95,6 @@ def load_planner(spec: str) -> Planner:
     if not spec:
         raise InputError("the planner is empty: give a checkpoint folder, a hub id, openai:MODEL@URL or replay:FILE")
     return TransformersPlanner(spec)
-
-
-def _without_password(text: str) -> str:
-    head, at, tail = text.rpartition("@")
-    return f"{head.split('//')[0]}//…@{tail}" if at and "//" in head else text
 
 
 class TransformersPlanner:
@@ -327,21 +320,16 @@ class OpenAIPlanner:
             temperature: 0 is greedy.
             seed: sent with each request when sampling.
             max_tokens: longest reply; None sizes it for a thinking model.
-            timeout_seconds: longest wait for one attempt.
-            max_retries: attempts after the first, on timeouts, 429 and 5xx.
+            timeout_seconds: longest wait for one attempt, until its last byte.
+            max_retries: attempts after the first, on lost connections, timeouts, 429 and 5xx.
             num_workers: requests under way at once.
         """
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"server address {_without_password(base_url)!r} is not http://HOST:PORT/v1 or https://…")
-        import openai
-
         self.name = f"openai:{model}"
         self.config = config or ForecastConfig()
-        self._model, self._temperature, self._seed, self._max_tokens = model, temperature, seed, max_tokens
+        self._temperature, self._seed, self._max_tokens = temperature, seed, max_tokens
         self._num_workers = num_workers
-        self._client = openai.OpenAI(
-            base_url=base_url, api_key=api_key or "none", timeout=timeout_seconds, max_retries=max_retries
+        self._server = ChatServer(
+            base_url, model, api_key, boundary="plan", timeout_seconds=timeout_seconds, max_retries=max_retries
         )
 
     def forecast(self, requests: Sequence[PlanRequest]) -> list[Forecast]:
@@ -360,56 +348,28 @@ class OpenAIPlanner:
             return list(pool.map(self._forecast_one, requests))
 
     def _forecast_one(self, request: PlanRequest) -> Forecast | ExecutorError:
-        import openai
-
         horizon = request.horizon or self.config.horizon
-        options: dict[str, Any] = {"temperature": self._temperature}
-        if self._temperature > 0:
-            options["seed"] = self._seed
         limit = self._max_tokens or default_max_new_tokens(horizon, self.config.prompt_style, is_thinking=True)
-        messages = self._messages(request)
+        options = {"seed": self._seed} if self._temperature > 0 else {}
         try:
-            answer = self._client.chat.completions.create(
-                model=self._model, messages=messages, max_tokens=limit, **options
+            reply = self._server.ask(
+                self._messages(request), max_tokens=limit, temperature=self._temperature, **options
             )
-            message = answer.choices[0].message
-            thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-            text = _join_reply(thought, message.content)
-        except openai.OpenAIError as error:
-            return ExecutorError("plan", f"server {self._client.base_url.host} failed ({_one_line(error)})")
-        except (ValueError, TypeError, AttributeError, IndexError) as error:
-            message = f"server {self._client.base_url.host} sent no chat completion ({_one_line(error)})"
-            return ExecutorError("plan", message)
-        return parse_forecast(text, horizon=horizon, family=self.config.family, image=request.observation.image_size)
+        except ExecutorError as error:
+            return error
+        image = request.observation.image_size
+        return parse_forecast(reply.text, horizon=horizon, family=self.config.family, image=image)
 
     def _messages(self, request: PlanRequest) -> list[dict[str, Any]]:
         messages = request.messages(self.config)
         for message in messages:
             message["content"] = [
-                {"type": "image_url", "image_url": {"url": _data_url(request.observation)}}
+                {"type": "image_url", "image_url": {"url": data_url(request.observation.load_image())}}
                 if part["type"] == "image"
                 else part
                 for part in message["content"]
             ]
         return messages
-
-
-def _join_reply(thought: str | None, content: str | None) -> str:
-    """The reply as a thinking model writes it; a thought without content never ended."""
-    if not thought:
-        return content or ""
-    return f"<think>\n{thought}\n</think>\n{content}" if content else f"<think>\n{thought}"
-
-
-def _data_url(observation: Observation) -> str:
-    buffer = io.BytesIO()
-    observation.load_image().save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _one_line(error: Exception, limit: int = 200) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _is_indented(path: Path) -> bool:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import PIL.Image
@@ -19,6 +15,7 @@ from executors.actions import Action
 from executors.errors import ExecutorError, InputError, MissingFileError
 from executors.simulator import SimulatorExecutor, record_episode
 from executors.trajectory import write_trajectories
+from tests.chat_server import Cut, Drip, Server, completion, serve
 from tests.training.planner_helpers import COMPACT, ScriptedPlanner, easy_task, make_request, tiny_checkpoint
 from training.config import ForecastConfig
 from training.episode_record import save_episode
@@ -165,64 +162,6 @@ def test_no_requests_give_no_forecasts(planner):
 # --- an OpenAI-compatible server ---
 
 
-class Server(ThreadingHTTPServer):
-    """Speaks chat completions; `answers` are (status, body or text or seconds to wait), the last one repeats."""
-
-    daemon_threads = True
-
-    def __init__(self, *answers: tuple) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers, self.seen = list(answers), []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-        answers = self.server.answers
-        status, answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(answer, float):
-            time.sleep(answer)
-            answer = "late"
-        data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-        try:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-        except OSError:
-            pass  # the client gave up waiting
-
-    def log_message(self, *_args: object) -> None:
-        pass
-
-
-@contextmanager
-def serve(*answers: tuple):
-    server = Server(*answers)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def completion(content: str | None, **message: object) -> dict:
-    return {
-        "id": "1", "object": "chat.completion", "created": 0, "model": "m",
-        "choices": [{"index": 0, "finish_reason": "stop",
-                     "message": {"role": "assistant", "content": content, **message}}],
-    }
-
-
 def client(server: Server, **options: object) -> OpenAIPlanner:
     return OpenAIPlanner(server.url, "some/model", "key", **{"max_retries": 0, **options})
 
@@ -271,6 +210,14 @@ def test_server_without_a_reply_is_a_failure_at_plan(requests, answer, words):
 def test_slow_server_runs_into_the_time_limit(requests):
     with serve((200, 0.6)) as server, pytest.raises(ExecutorError, match="timed out"):
         client(server, timeout_seconds=0.1).forecast([requests[0]])
+
+
+@pytest.mark.parametrize("answer", [(200, Drip(3.0)), (200, Cut())])
+def test_answer_that_drips_or_breaks_off_is_a_failure_within_the_time_limit(requests, answer):
+    started = time.perf_counter()
+    with serve(answer) as server, pytest.raises(ExecutorError, match="plan: server"):
+        client(server, timeout_seconds=0.3).forecast([requests[0]])
+    assert time.perf_counter() - started < 2.0
 
 
 def test_address_where_nobody_listens_is_a_failure_at_plan(requests):
