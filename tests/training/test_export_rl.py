@@ -167,7 +167,7 @@ def test_wrapped_layers_are_the_models_own() -> None:
 
 
 def test_memory_table_follows_its_arithmetic() -> None:
-    page = (Path(__file__).parents[2] / "SCALING.md").read_text()
+    page = (Path(__file__).parents[2] / "training" / "SCALING.md").read_text()
     rows = re.findall(r"^\| ([\d.]+) B \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
     assert len(rows) == 4
     for billions, whole, split, far, adapters in ([float(cell) for cell in row] for row in rows):
