@@ -359,7 +359,7 @@ def render_leaderboard(rows: Sequence[StoredEvaluation]) -> str:
         group = list(group)
         lines = [_leader_row(place, row) for place, row in enumerate(group, start=1)]
         summary = group[0].summary
-        published = published_for(str(summary.get("protocol", "")), summary.get("datasets") or ())
+        published = published_for(summary["protocol"], summary.get("datasets") or ())
         parts.append(
             f'<section class="tw-card cmp-result"><h2 class="cmp-title">{name_html(benchmark, 200)}</h2>'
             f"{table(head, lines, label=benchmark)}{render_published(published)}</section>"
@@ -377,8 +377,8 @@ def _leader_row(place: int, row: StoredEvaluation) -> str:
         name_html(row.name), _short_path(str(summary.get("planner", ""))), safe_text(summary.get("horizon", "")),
         f'{percent(row.rate)} <span class="tr-soft">({percent(low)} to {percent(high)})</span>'
         f"{bar(row.rate, low, high)}",
-        *(percent((summary.get(name) or {}).get("rate")) for name in ("type", "grounding", "episode_success")),
-        safe_text(summary.get("num_steps", "")), percent(summary.get("parse_failure_rate")),
+        *(percent((summary[name] or {}).get("rate")) for name in ("type", "grounding", "episode_success")),
+        safe_text(summary.get("num_steps", "")), percent(summary["parse_failure_rate"]),
         safe_text(summary.get("num_errors", "")),
     ]  # fmt: skip
     return _row(str(place), cells)

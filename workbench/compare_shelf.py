@@ -33,12 +33,12 @@ class StoredEvaluation:
     @property
     def rate(self) -> float:
         """Mean step success, 0..1; 0 where no step counts."""
-        return (self.summary.get("step_success") or {}).get("rate", 0.0)
+        return (self.summary["step_success"] or {"rate": 0.0})["rate"]
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the rate."""
-        low, high = self.summary.get("ci95") or (0.0, 1.0)
+        low, high = self.summary["ci95"]
         return low, high
 
 
@@ -56,9 +56,10 @@ class EvaluationShelf:
         found = []
         for summary in stored_summaries(self.root):
             folder = Path(summary["folder"])
-            id = f"{folder.relative_to(self.root).as_posix()}/{summary.get('protocol')}.{summary.get('tool_agent')}"
-            benchmark = str(summary["benchmark"])
-            found.append(StoredEvaluation(id=id, name=self._name(folder), benchmark=benchmark, summary=summary))
+            id = f"{folder.relative_to(self.root).as_posix()}/{summary['protocol']}.{summary['tool_agent']}"
+            found.append(
+                StoredEvaluation(id=id, name=self._name(folder), benchmark=summary["benchmark"], summary=summary)
+            )
         return found
 
     def _name(self, folder: Path) -> str:

@@ -147,10 +147,10 @@ def figures_of(comparison: Comparison) -> list[list[dict[str, Any]]]:
     for result in comparison.benchmarks:
         series = []
         for name, curve in result.lookahead.items():
-            points = sorted((int(t), found) for t, found in curve.items() if found is not None)
+            ends = [result.intervals[name][t] for t in curve]
             series.append({
-                "name": name, "t": [t for t, _ in points],
-                **{key: [100 * found[key] for _, found in points] for key in ("rate", "low", "high")},
+                "name": name, "t": [int(t) for t in curve], "rate": [100 * found["rate"] for found in curve.values()],
+                "low": [100 * low for low, _ in ends], "high": [100 * high for _, high in ends],
             })  # fmt: skip
         figures.append(series if any(len(one["t"]) > 1 for one in series) else [])
     return figures

@@ -31,13 +31,13 @@ const showLink = () => {
 };
 
 const choosePanel = (name) => {
-  view.panel = name;
+  view.panel = byId(`cmp-tab-${name}`) ? name : "comparison"; // this browser may remember a panel of another version
   keepView();
   byId("cmp-message").querySelector(".tr-message")?.remove(); // it was about the panel before
   showPanel();
-  if (name === "flips") refreshFlips();
-  if (name === "comparison") drawFigures();
-  if (name === "new") startForm();
+  if (view.panel === "flips") refreshFlips();
+  if (view.panel === "comparison") drawFigures();
+  if (view.panel === "new") startForm();
 };
 
 const showPanel = () => {

@@ -53,6 +53,7 @@ const refreshFlip = async (hasFocus = false) => {
   if (!answer || key !== flipKey()) return;
   shownFlip = key;
   const box = byId("cmp-flip");
+  for (const host of box.querySelectorAll(".tw-host")) host.twScreen?.abort(); // they listen to the page, too
   box.innerHTML = answer.html;
   for (const host of box.querySelectorAll(".tw-host")) makeScreen(host, () => {});
   const place = flipIds.indexOf(view.flip);

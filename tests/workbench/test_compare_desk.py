@@ -72,8 +72,11 @@ def test_no_id_leads_out_of_the_root_or_to_nothing(root, id):
 
 def test_summaries_that_cannot_be_read_are_left_out_and_damaged_results_are_told(tmp_path):
     make_evaluation(tmp_path, "one", lambda state: False, num_episodes=1)
-    (tmp_path / "two").mkdir()
-    (tmp_path / "two" / "summary.grounded.elements.json").write_text("{")
+    summary = json.loads((tmp_path / "one" / "summary.grounded.elements.json").read_text())
+    wrong = ({"benchmark": 3}, {"ci95": [0.1]}, {"ci95": ["low", "high"]}, {"type": "all"}, {"step_success": {}})
+    for number, text in enumerate(["{", "[]", *(json.dumps({**summary, **change}) for change in wrong)]):
+        (tmp_path / f"wrong{number}").mkdir()
+        (tmp_path / f"wrong{number}" / "summary.grounded.elements.json").write_text(text)
     shelf = EvaluationShelf(tmp_path)
     assert [row.name for row in shelf.list()] == ["one"]
     results = tmp_path / "one" / "results.grounded.elements.jsonl"

@@ -86,7 +86,8 @@ class PairResult:
 class BenchmarkComparison:
     """One benchmark: scores in the given order, pairs, slices and accuracy by lookahead.
 
-    `slices` is {slice: {group: {name: {"rate", "num"}}}}, `lookahead` {name: `lookahead_curve`}.
+    `slices` is {slice: {group: {name: {"rate", "num"}}}}, `lookahead` {name: {t: {"rate", "num"}}}, and
+    `intervals` {name: {t: (low, high)}} are its 95 % intervals.
     """
 
     benchmark: str
@@ -97,6 +98,7 @@ class BenchmarkComparison:
     pairs: tuple[PairResult, ...]
     slices: Mapping[str, Mapping[str, Mapping[str, Any]]]
     lookahead: Mapping[str, Mapping[str, Any]]
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +214,8 @@ def _compare_benchmark(
         scores=tuple(score_of(evaluation) for evaluation in group),
         pairs=tuple(compare_pair(a, b) for a, b in combinations(group, 2)),
         slices={found: rates for found in SLICES if (rates := _slice(group, found))},
-        lookahead={evaluation.name: lookahead_curve(evaluation.samples) for evaluation in group},
+        lookahead={evaluation.name: lookahead_rates(evaluation.samples) for evaluation in group},
+        intervals={evaluation.name: lookahead_intervals(evaluation.samples) for evaluation in group},
     )
 
 
@@ -235,14 +238,15 @@ def score_of(evaluation: Evaluation) -> Score:
     )
 
 
-def lookahead_curve(samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
-    """{lookahead: {"rate", "num", "low", "high"}}: `lookahead_rates` with 95 % intervals over whole episodes."""
-    rates = lookahead_rates(samples)
-    for t, found in rates.items():
-        reached = [(sample.steps[int(t) - 1], sample.episode) for sample in samples if len(sample.steps) >= int(t)]
-        counted = [(step.score.success, episode) for step, episode in reached if step.score.success is not None]
-        found["low"], found["high"] = clustered_rate_interval(*zip(*counted, strict=True))
-    return rates
+def lookahead_intervals(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
+    """{lookahead: (low, high)}: the 95 % intervals of `lookahead_rates`, over whole episodes."""
+    scored: dict[int, tuple[list[float], list[str]]] = defaultdict(lambda: ([], []))
+    for sample in samples:
+        for t, step in enumerate(sample.steps, start=1):
+            if step.score.success is not None:
+                scored[t][0].append(step.score.success)
+                scored[t][1].append(sample.episode)
+    return {str(t): clustered_rate_interval(*scored[t]) for t in sorted(scored)}
 
 
 def compare_pair(a: Evaluation, b: Evaluation) -> PairResult:

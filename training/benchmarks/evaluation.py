@@ -345,12 +345,24 @@ def stored_summaries(root: Path) -> list[dict[str, Any]]:
     for path in sorted(root.rglob("summary.*.json")):
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
+            _check_summary(summary)
             share = (summary["step_success"] or {"rate": 0.0})["rate"]
-            row = {"name": path.parent.name, "folder": str(path.parent), **summary}
+            row = {**summary, "name": path.parent.name, "folder": str(path.parent)}
             found.append((summary["benchmark"], -share, row))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a leaderboard shows what can be read
     return [row for _, _, row in sorted(found, key=lambda item: item[:2])]
+
+
+def _check_summary(summary: Any) -> None:
+    """Raises KeyError, TypeError or ValueError unless what a leaderboard shows is there and of its type."""
+    if not all(isinstance(summary[name], str) for name in ("benchmark", "protocol", "tool_agent")):
+        raise TypeError("benchmark, protocol and tool agent are names")
+    rates = [summary[name] for name in ("step_success", "type", "grounding", "episode_success")]
+    low, high = summary["ci95"]
+    numbers = [low, high, summary["parse_failure_rate"], *(found["rate"] for found in rates if found is not None)]
+    if not all(isinstance(number, (int, float)) for number in numbers):
+        raise TypeError("a rate is a number")
 
 
 def summarise_samples(protocol: Protocol, scored: Sequence[ScoredStep], samples: Sequence[Sample]) -> dict[str, Any]:

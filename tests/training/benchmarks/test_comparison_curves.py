@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from executors.actions import Action
-from training.benchmarks.comparison import compare, lookahead_curve, score_of
-from training.benchmarks.evaluation import Evaluation, Sample, StepResult, plan_stability_of
+from training.benchmarks.comparison import compare, lookahead_intervals, score_of
+from training.benchmarks.evaluation import Evaluation, Sample, StepResult, lookahead_rates, plan_stability_of
 from training.benchmarks.protocols import Prediction, StepScore
 from training.benchmarks.reports import to_markdown
 from training.benchmarks.statistics import cluster_bootstrap_interval, wilson_interval
@@ -27,19 +27,18 @@ def sample(episode: str, index: int, successes: list[float | None], reply: str |
     return Sample(id=f"{episode}/{index}", episode=episode, index=index, prompt="p", steps=steps, forecast=forecast)
 
 
-def test_curve_has_the_clustered_interval_of_the_steps_of_each_lookahead():
+def test_each_lookahead_has_the_interval_of_its_own_steps_over_whole_episodes():
     samples = [sample(f"e{n % 9}", n, [float(n % 3 > 0), float(n % 2)][: 1 + (n < 20)]) for n in range(40)]
-    curve = lookahead_curve(samples)
-    second = [(n % 2, f"e{n % 9}") for n in range(20)]
-    assert (curve["1"]["num"], curve["2"]["num"]) == (40, 20)
-    expected = cluster_bootstrap_interval([float(v) for v, _ in second], [e for _, e in second])
-    assert (curve["2"]["low"], curve["2"]["high"]) == expected
+    values, episodes = [float(n % 2) for n in range(20)], [f"e{n % 9}" for n in range(20)]
+    intervals = lookahead_intervals(samples)
+    assert list(intervals) == list(lookahead_rates(samples)) == ["1", "2"]
+    assert intervals["2"] == cluster_bootstrap_interval(values, episodes)
 
 
-def test_curve_leaves_steps_out_that_the_protocol_leaves_out():
-    curve = lookahead_curve([sample("a", 0, [1.0, None]), sample("b", 0, [1.0, 1.0])])
-    assert curve["2"]["num"] == 1
-    assert (curve["1"]["low"], curve["1"]["high"]) == pytest.approx(wilson_interval(2, 2))
+def test_steps_that_the_protocol_leaves_out_are_in_no_interval():
+    intervals = lookahead_intervals([sample("a", 0, [1.0, None]), sample("b", 0, [1.0, 1.0])])
+    assert intervals["1"] == pytest.approx(wilson_interval(2, 2))
+    assert intervals["2"] == pytest.approx(wilson_interval(1, 1))
 
 
 def test_stability_pairs_states_that_follow_one_another_and_no_others():
