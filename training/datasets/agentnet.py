@@ -37,7 +37,7 @@ IMAGE_FOLDERS = ("images", "ubuntu_images", "win_mac_images", "ubuntu_images/ima
 META_FILE = "meta_data_merged.jsonl"
 ARCHIVES = ("agentnet_ubuntu_5k.jsonl", "agentnet_win_mac_18k.jsonl")
 
-_META_FIELDS = ("task_completed", "alignment_score", "efficiency_score", "task_difficulty", "domain", "reason",
+META_FIELDS = ("task_completed", "alignment_score", "efficiency_score", "task_difficulty", "domain", "reason",
                 "natural_language_task", "actual_task")
 
 
@@ -166,7 +166,7 @@ def _read_systems(path: Path) -> dict[str, str]:
 def _read_meta(record: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
     """The annotations that are plain values; null is none, anything else is counted as left out."""
     meta = {}
-    for name in _META_FIELDS:
+    for name in META_FIELDS:
         value = record.get(name)
         if value is None:
             continue

@@ -83,7 +83,7 @@ def from_dataset(dataset: Dataset) -> Iterator[Trajectory]:
         raise InputError(f"the data set lacks column {missing[0]!r}: make it with to_dataset")
     for number, row in enumerate(dataset):
         try:
-            yield _trajectory(row)
+            yield trajectory_of_row(row)
         except (json.JSONDecodeError, IndexError, TypeError) as error:
             raise InputError(f"row {number}: {error}: make the data set again with to_dataset") from None
         except InputError as error:
@@ -138,8 +138,14 @@ def _edges(box: BoxNorm) -> list[float]:
     return [box.left, box.top, box.right, box.bottom]
 
 
-def _trajectory(row: Mapping[str, Any]) -> Trajectory:
-    """The row through the JSON form, so that fields are checked in one place only, then its images."""
+def trajectory_of_row(row: Mapping[str, Any]) -> Trajectory:
+    """The trajectory of a row whose images are PIL images.
+
+    The row goes through the JSON form, so that fields are checked in one place only, and then its images.
+
+    Raises:
+        InputError, KeyError, IndexError, TypeError, ValueError: the row is not one that `to_dataset` made.
+    """
     record = {name: row[name] for name in ("schema_version", *_TEXT_FIELDS)}
     record |= {"meta": json.loads(row["meta"]), "steps": [_step_record(step) for step in row["steps"]]}
     trajectory = trajectory_from_json(record, Path())
