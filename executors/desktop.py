@@ -29,6 +29,7 @@ from executors.x11_keyboard import X11Keyboard
 SCROLL_CLICKS = 5
 """Turns of the wheel for one scroll, as in UI-TARS's own runtime."""
 
+_WM_NAME = 39  # the predefined atom
 _DRAG_STEPS = 12
 _DRAG_STEP_SECONDS = 0.02
 _CLICK_INTERVAL_SECONDS = 0.05
@@ -119,6 +120,7 @@ class DesktopExecutor(DeviceExecutor):
                     "reset", f"there is no monitor {self._monitor}: choose 0 (all) to {len(self._screens.monitors) - 1}"
                 )
             self._keyboard = X11Keyboard(self._gui.platformModule._display)
+            self._net_wm_name = self._gui.platformModule._display.intern_atom("_NET_WM_NAME")
         except BaseException:
             self._abandon()
             raise
@@ -129,7 +131,23 @@ class DesktopExecutor(DeviceExecutor):
         self._place = self._screens.monitors[self._monitor]
         shot = self._screens.grab(self._place)
         image = PIL.Image.frombytes("RGB", shot.size, shot.bgra, "raw", "BGRX")
-        return Observation(image=image, image_size=ImageSize(*image.size))
+        return Observation(image=image, image_size=ImageSize(*image.size), summary=self._title())
+
+    def _title(self) -> str:
+        """The name of the window that has the keyboard; empty when none has, or it has just gone."""
+        from Xlib.error import XError
+
+        window = self._gui.platformModule._display.get_input_focus().focus
+        try:
+            while hasattr(window, "query_tree"):  # no focus and focus under the pointer are numbers
+                name = window.get_full_property(self._net_wm_name, 0) or window.get_full_property(_WM_NAME, 0)
+                if name and name.value:
+                    text = name.value
+                    return text if isinstance(text, str) else text.decode(errors="replace")
+                window = window.query_tree().parent
+        except XError:
+            pass
+        return ""
 
     def _perform(self, action: Action) -> None:
         match action.type:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from executors.actions import Action, Space, validate
 from executors.errors import ExecutorError, WorkbenchError
 from executors.executor import ExecutionResult
+from executors.permission import check_permission
 from executors.trajectory import Observation
 
 T = TypeVar("T")
@@ -97,6 +98,9 @@ class DeviceExecutor(ABC):
     name = "device"
     """What messages call it."""
 
+    is_real = True
+    """Whether actions can do harm, so that permission is needed (executors.permission)."""
+
     def __init__(
         self,
         *,
@@ -112,7 +116,12 @@ class DeviceExecutor(ABC):
             settle_seconds: pause between an action and the look at what came of it.
             time_limit_seconds: longest wait for one action (besides the seconds it names itself) or one look.
             stop: ends the action under way and refuses all others once tripped; None makes one of its own.
+
+        Raises:
+            InputError: real devices are not permitted in this process.
         """
+        if self.is_real:
+            check_permission()
         self._goal, self._settle_seconds, self._limit_seconds = goal, settle_seconds, time_limit_seconds
         self.stop = stop or StopSignal()
         self._worker: _Worker | None = None

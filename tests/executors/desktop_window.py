@@ -13,6 +13,7 @@ def tell(event: str, **values: object) -> None:
 
 
 root = tk.Tk()
+root.title("Ein Fenster – 窗口")
 width, height = root.winfo_screenwidth(), root.winfo_screenheight()
 root.geometry(f"{width}x{height}+0+0")
 field = tk.Text(root, height=6, insertofftime=0, font=("DejaVu Sans", 12))

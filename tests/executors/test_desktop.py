@@ -15,13 +15,18 @@ from pathlib import Path
 import pytest
 
 from executors.actions import Action
+from executors.audit import AuditLog
 from executors.desktop import DesktopExecutor, to_screen_px
 from executors.device import StopSignal
 from executors.errors import ExecutorError, InputError
 from executors.geometry import PointNorm
+from executors.kill_switch import KillSwitch
+from executors.safety import Decision, GuardedExecutor, Verdict
 from tests.executors.conformance import *  # noqa: F403
 from tests.executors.conformance import Subject
 from tests.support import require_program
+
+pytestmark = pytest.mark.usefixtures("permitted")
 
 WIDTH, HEIGHT = 640, 480
 CANVAS = PointNorm(0.5, 0.75)
@@ -101,7 +106,7 @@ def window(shown) -> Window:
 
 
 @pytest.fixture
-def desktop(display, window) -> Iterator[DesktopExecutor]:
+def desktop(display, window, permitted) -> Iterator[DesktopExecutor]:
     executor = DesktopExecutor(display=display, settle_seconds=0.05)
     executor.reset()
     yield executor
@@ -109,7 +114,7 @@ def desktop(display, window) -> Iterator[DesktopExecutor]:
 
 
 @pytest.fixture
-def subject(display, window) -> Iterator[Subject]:
+def subject(display, window, permitted) -> Iterator[Subject]:
     executor = DesktopExecutor(display=display, settle_seconds=0.05)
     yield Subject(executor, [
         Action(type="click", point=CANVAS), Action(type="left_double", point=CANVAS),
@@ -206,6 +211,10 @@ def test_unknown_key_is_refused_and_none_is_pressed(window, desktop, key):
     assert typed(window, desktop, "c") == "c"  # with ctrl still down this would be another key
 
 
+def test_summary_is_the_title_of_the_window_that_has_the_keyboard(desktop):
+    assert desktop.execute(Action(type="click", point=TEXT)).observation.summary == "Ein Fenster – 窗口"
+
+
 def test_action_that_changes_nothing_says_so(desktop):
     desktop.execute(Action(type="hover", point=CANVAS))
     result = desktop.execute(Action(type="wait", seconds=0.0))
@@ -246,6 +255,36 @@ def test_pointer_thrown_into_the_corner_by_a_person_is_seen_and_a_click_there_is
     fake_input(person, 6, x=0, y=0)  # a motion of the pointer
     person.sync()
     assert desktop.is_pointer_in_corner()
+    person.close()
+
+
+def test_pointer_in_the_corner_stops_a_guarded_desktop_in_the_middle_of_a_text(display, window, tmp_path):
+    from Xlib.display import Display
+    from Xlib.ext.xtest import fake_input
+
+    class Approves:
+        def decide(self, proposal, stop):
+            return Verdict(decision=Decision.APPROVE, by="a test")
+
+    device = DesktopExecutor(display=display, settle_seconds=0.05)
+    guard = GuardedExecutor(
+        device, approvers=[Approves()], audit=AuditLog(tmp_path / "audit.jsonl"),
+        kill_switch=KillSwitch(device.stop, is_in_corner=device.is_pointer_in_corner),
+    )  # fmt: skip
+    guard.arm("Ann")
+    guard.reset()
+    person, thrown = Display(display), []
+
+    def throw() -> None:
+        thrown.append(time.monotonic())
+        fake_input(person, 6, x=0, y=0)
+        person.sync()
+
+    threading.Timer(0.5, throw).start()
+    with pytest.raises(ExecutorError, match="stopped by the pointer in the corner"):
+        guard.execute(Action(type="type", content="a" * 500_000, point=TEXT))
+    assert time.monotonic() - thrown[0] < 0.5  # 0.3 on a machine with nothing else to do
+    guard.close()
     person.close()
 
 
@@ -309,6 +348,7 @@ def test_no_display_is_told_before_anything_is_imported(run_python):
     code = (
         "import os, sys; os.environ.pop('DISPLAY', None)\n"
         "from executors.desktop import DesktopExecutor\n"
+        "from executors.permission import allow_real_devices; allow_real_devices()\n"
         "try: DesktopExecutor()\n"
         "except ValueError as error: print(error)\n"
         "print('pyautogui' in sys.modules or 'Xlib' in sys.modules)"
