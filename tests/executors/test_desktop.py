@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -266,25 +267,27 @@ def test_pointer_in_the_corner_stops_a_guarded_desktop_in_the_middle_of_a_text(d
         def decide(self, proposal, stop):
             return Verdict(decision=Decision.APPROVE, by="a test")
 
-    device = DesktopExecutor(display=display, settle_seconds=0.05)
-    guard = GuardedExecutor(
-        device, approvers=[Approves()], audit=AuditLog(tmp_path / "audit.jsonl"),
-        kill_switch=KillSwitch(device.stop, is_in_corner=device.is_pointer_in_corner),
-    )  # fmt: skip
-    guard.arm("Ann")
-    guard.reset()
     person, thrown = Display(display), []
+
+    def put_pointer(x: int, y: int) -> None:
+        fake_input(person, 6, x=x, y=y)  # a motion of the pointer
+        person.sync()
 
     def throw() -> None:
         thrown.append(time.monotonic())
-        fake_input(person, 6, x=0, y=0)
-        person.sync()
+        put_pointer(0, 0)
 
-    threading.Timer(0.5, throw).start()
-    with pytest.raises(ExecutorError, match="stopped by the pointer in the corner"):
-        guard.execute(Action(type="type", content="a" * 500_000, point=TEXT))
-    assert time.monotonic() - thrown[0] < 0.5  # 0.3 on a machine with nothing else to do
-    guard.close()
+    put_pointer(50, 50)
+    device = DesktopExecutor(display=display, settle_seconds=0.05)
+    switch = KillSwitch(device.stop, is_in_corner=device.is_pointer_in_corner)
+    audit = AuditLog(tmp_path / "audit.jsonl")
+    with closing(GuardedExecutor(device, approvers=[Approves()], audit=audit, kill_switch=switch)) as guard:
+        guard.arm("Ann")
+        guard.reset()
+        threading.Timer(0.5, throw).start()
+        with pytest.raises(ExecutorError, match="stopped by the pointer in the corner"):
+            guard.execute(Action(type="type", content="a" * 500_000, point=TEXT))
+        assert time.monotonic() - thrown[0] < 0.5  # 0.3 on a machine with nothing else to do
     person.close()
 
 
