@@ -301,7 +301,7 @@ def test_second_desktop_in_one_process_is_refused(display, desktop):
 
 def test_display_that_dies_is_a_failure_and_another_can_be_opened(display, shown):
     server, name = start_xvfb()
-    executor = DesktopExecutor(display=name, settle_seconds=0.0, time_limit_seconds=2.0)
+    executor = DesktopExecutor(display=name, settle_seconds=0.0, time_limit_seconds=3.0)
     executor.reset()
     end(server)
     started = time.monotonic()
@@ -309,7 +309,7 @@ def test_display_that_dies_is_a_failure_and_another_can_be_opened(display, shown
         with pytest.raises(ExecutorError, match="desktop"):
             executor.execute(Action(type="hover", point=CANVAS))
     executor.close()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 8
     again = DesktopExecutor(display=display)
     assert again.reset().image_size.width_px == WIDTH
     again.close()
@@ -317,16 +317,16 @@ def test_display_that_dies_is_a_failure_and_another_can_be_opened(display, shown
 
 def test_display_that_hangs_is_a_failure_within_the_time_limit():
     server, name = start_xvfb()
-    executor = DesktopExecutor(display=name, settle_seconds=0.0, time_limit_seconds=1.0)
+    executor = DesktopExecutor(display=name, settle_seconds=0.0, time_limit_seconds=3.0)
     executor.reset()
     server.send_signal(19)  # SIGSTOP
     started = time.monotonic()
-    with pytest.raises(ExecutorError, match="did not answer within 1 s"):
+    with pytest.raises(ExecutorError, match="did not answer within 3 s"):
         executor.execute(Action(type="hover", point=CANVAS))
     with pytest.raises(ExecutorError, match="still hangs"):
         executor.observe()
     executor.close()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 8
     server.kill()
     server.wait(timeout=10)
 
