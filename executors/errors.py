@@ -40,6 +40,10 @@ class ExecutorError(WorkbenchError, RuntimeError):
     """An executor or tool agent failed at a named boundary; recorded, never scored as a wrong answer in training."""
 
     def __init__(self, boundary: str, message: str) -> None:
-        """`boundary` names where it failed: "plan", "reset", "observe", "execute", "ground" or "judge"."""
+        """`boundary` names where it failed: "plan", "reset", "observe", "execute", "ground" or "judge".
+
+        A guarded device also has "approve" (an action was rejected), "stop" (a person or a limit ended acting) and
+        "audit" (the log cannot be written); nothing was done then.
+        """
         super().__init__(f"{boundary}: {message}")
         self.boundary = boundary

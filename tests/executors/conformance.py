@@ -34,8 +34,7 @@ __all__ = [
 FAULTY = [
     Action(type="click"), Action(type="click", point=PointNorm(1.5, 0.5)), Action(type="type"),
     Action(type="click", point=PointNorm(0.5, -1.0)), Action(type="scroll", direction="sideways"),
-    Action(type="click", key="a"),
-    Action(type="wait", seconds=-1.0), Action(type="wait", seconds=float("nan")),
+    Action(type="click", key="a"), Action(type="wait", seconds=-1.0), Action(type="wait", seconds=float("nan")),
 ]  # fmt: skip
 
 
