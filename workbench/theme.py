@@ -27,12 +27,16 @@ def make_theme() -> gr.themes.Base:
         body_background_fill_dark="#0d1117",
         block_background_fill_dark="#161b22",
         block_border_color_dark="#30363d",
+        block_info_text_color="#55606e",
+        block_info_text_color_dark="#9aa7b4",
+        input_placeholder_color="#55606e",
+        input_placeholder_color_dark="#9aa7b4",
         block_shadow="none",
         block_shadow_dark="none",
         button_primary_background_fill="#0b5cad",
         button_primary_background_fill_hover="#094a8c",
         button_primary_background_fill_dark="#1f6feb",
-        button_primary_background_fill_hover_dark="#388bfd",
+        button_primary_background_fill_hover_dark="#1a5ecc",
         button_primary_text_color="#ffffff",
     )
 

@@ -82,8 +82,8 @@ def drag(page, mark: str, x: float, y: float) -> None:
 
 _PLACE = """(mark) => {
     const image = document.querySelector("#ep-screen img").getBoundingClientRect();
-    const dot = document.querySelector(`#ep-screen [data-mark="${mark}"] .tw-dot`).getBoundingClientRect();
-    return [(dot.x + dot.width / 2 - image.x) / image.width, (dot.y + dot.height / 2 - image.y) / image.height];
+    const grip = document.querySelector(`#ep-screen [data-mark="${mark}"] .tw-grip`).getBoundingClientRect();
+    return [(grip.x + grip.width / 2 - image.x) / image.width, (grip.y + grip.height / 2 - image.y) / image.height];
 }"""  # one evaluation, so that both are measured in one layout
 
 
@@ -91,7 +91,7 @@ def test_marks_lie_on_the_pixels_they_name_at_every_size(server: str, open_page)
     page = open_page.open(server)
     start(page)
     press(page, "forecast")
-    page.locator("#ep-screen .tw-dot").first.wait_for(timeout=PATIENCE_MS)
+    page.locator("#ep-screen .tw-grip").first.wait_for(timeout=PATIENCE_MS)
     point = oracle_trajectories(0)[0].steps[0].action.point
     for width in (1920, 1280, 820, 600):
         page.set_viewport_size({"width": width, "height": 800})
@@ -183,6 +183,7 @@ def test_a_killed_and_restarted_server_finds_the_episode(open_page, data_root: P
         wait_for(page, "#ep-plan .tw-row", "14:30")  # the forecast that waits for approval
         press(page, "run")
         wait_for(page, "#ep-status", "The goal is reached.")
+        page.context.close()
     finally:
         process.terminate()
         process.wait(timeout=20)
@@ -233,10 +234,11 @@ def test_a_plan_is_edited_by_keyboard_alone(server: str, open_page) -> None:
     page = open_page.open(server)
     start(page)
     press(page, "forecast")
-    row = page.locator("#ep-plan .tw-row").first
-    row.wait_for(timeout=PATIENCE_MS)
+    page.locator("#ep-plan .tw-row.tw-selected").wait_for(timeout=PATIENCE_MS)  # a new plan has its first step in hand
     before = page.evaluate(_PLACE, "forecast-1")
-    row.focus()
+    page.locator("#ep-plan .tw-row").first.focus()
+    page.keyboard.press("Escape")
+    assert page.locator(".tw-selected").count() == 0
     page.keyboard.press("Enter")
     for _ in range(3):
         page.keyboard.press("Shift+ArrowRight")
