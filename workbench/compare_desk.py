@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 
-from executors.errors import InputError
+from executors.errors import InputError, MissingFileError
 from training.benchmarks.comparison import Comparison, Flip, check_comparable, compare, flips
 from training.benchmarks.evaluation import Evaluation
 from training.benchmarks.reports import to_csv, to_html, to_markdown
@@ -133,8 +133,11 @@ class CompareDesk:
         return choice, self._changes(saved.digests)
 
     def _changes(self, digests: Mapping[str, str]) -> list[str]:
-        known = {row.id for row in self.shelf.list()}
-        gone: Sequence[str] = [id for id in digests if id not in known]
-        changed = [id for id in digests if id in known and self.shelf.load(id)[1] != digests[id]]
-        notes = [f"{id} is not stored any more." for id in gone]
-        return notes + [f"The results of {id} have changed since this comparison was saved." for id in changed]
+        notes = []
+        for id, digest in digests.items():
+            try:
+                if self.shelf.digest(id) != digest:
+                    notes.append(f"The results of {id} have changed since this comparison was saved.")
+            except MissingFileError:
+                notes.append(f"{id} is not stored any more.")
+        return notes

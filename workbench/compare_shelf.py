@@ -66,6 +66,15 @@ class EvaluationShelf:
         """How reports call the evaluation of a folder."""
         return folder.name if folder == self.root else folder.relative_to(self.root).as_posix()
 
+    def digest(self, id: str) -> str:
+        """The hash of an evaluation's result file; raises MissingFileError when it is not there."""
+        path = self._results_path(id)
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()[:24]
+        except OSError as error:
+            raise MissingFileError(f"cannot read results {path} ({error.strerror}): evaluate again") from None
+
     def _results_path(self, id: str) -> Path:
         folder, _, stem = id.rpartition("/")
         if "\0" in id or (folder != "." and not set(folder.split("/")).isdisjoint(("", ".", ".."))):
@@ -79,12 +88,7 @@ class EvaluationShelf:
             MissingFileError: there is none of this id.
             InputError: its results are damaged.
         """
-        path = self._results_path(id)
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()[:24]
-        except OSError as error:
-            raise MissingFileError(f"cannot read results {path} ({error.strerror}): evaluate again") from None
+        path, digest = self._results_path(id), self.digest(id)
         with self._lock:  # a large file is read once, however many pages ask for it
             if id not in self._kept or self._kept[id][0] != digest:
                 self._kept[id] = (digest, load_evaluation(path, self._name(path.parent)))

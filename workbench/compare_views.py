@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from executors.errors import InputError
+from executors.errors import InputError, MissingFileError, WorkbenchError
 from training.benchmarks.comparison import Comparison
 from training.benchmarks.watched import STAGE
 from workbench.compare_desk import Choice, CompareDesk, FlipChoice
@@ -79,10 +79,12 @@ class CompareViews:
             return {"html": render_start(len(choice.ids)), "figures": [], "is_compared": False}
         try:
             comparison = self.desk.comparison(choice)
-        except InputError as error:
+        except WorkbenchError as error:
             return {"html": render_refusal(str(error)), "figures": [], "is_compared": False}
-        name = _text(ask, "shown")
-        notes = self.desk.open(name)[1] if name else []
+        try:
+            notes = self.desk.open(_text(ask, "shown"))[1]
+        except MissingFileError:  # none is shown, or it was deleted meanwhile
+            notes = []
         return {"html": render_comparison(comparison, notes), "figures": figures_of(comparison), "is_compared": True}
 
     @answering

@@ -51,14 +51,15 @@ const showPanel = () => {
 };
 
 // ---- the comparison
-let askedFor = "";
+let numAsked = 0;
 const refreshComparison = async () => {
-  const asked = question();
-  askedFor = JSON.stringify(asked);
   const box = byId("cmp-comparison");
   box.setAttribute("aria-busy", "true");
-  const answer = await ask("compare", asked);
-  if (!answer || askedFor !== JSON.stringify(question())) return;
+  const number = ++numAsked;
+  const answer = await ask("compare", question());
+  if (number !== numAsked) return; // the choice is another one by now, and its answer is on its way
+  box.toggleAttribute("data-failed", !answer); // asked again with the next look
+  if (!answer) return;
   box.removeAttribute("aria-busy");
   const open = new Set([...box.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent));
   box.innerHTML = answer.html;

@@ -35,8 +35,9 @@ const refreshFlips = async () => {
     byId("cmp-flip").replaceChildren();
     return;
   }
-  const answer = await ask("flips", flipQuestion({ offset: flipOffset }));
-  if (!answer) return;
+  const asked = flipQuestion({ offset: flipOffset });
+  const answer = await ask("flips", asked);
+  if (!answer || JSON.stringify(asked) !== JSON.stringify(flipQuestion({ offset: flipOffset }))) return;
   flipIds = answer.ids;
   morph(list, answer.html);
   if (!flipIds.includes(view.flip)) view.flip = "";

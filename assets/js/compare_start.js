@@ -16,7 +16,9 @@ const lookNow = async () => {
     morph(byId(`cmp-${part}`), html);
     partsSeen[part] = hash;
   }
-  if (results && results !== answer.results) refreshComparison();
+  for (const box of tab.querySelectorAll("[data-choose]")) box.checked = view.chosen.includes(box.dataset.choose);
+  const hasFailed = byId("cmp-comparison").hasAttribute("data-failed");
+  if (hasFailed || (results && results !== answer.results)) refreshComparison();
   results = answer.results;
   byId("cmp-num-queued").textContent = answer.num_queued;
   const known = new Set(answer.known);

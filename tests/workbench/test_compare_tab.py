@@ -108,6 +108,18 @@ def test_a_refusal_says_what_differs(parts):
     assert "Tick one more evaluation" in parts.views.compare({"chosen": IDS[:1]})["html"]
 
 
+def test_a_saved_comparison_whose_results_are_gone_says_so(parts, tmp_path):
+    make_two(tmp_path / "all")
+    parts.desk.shelf = EvaluationShelf(tmp_path / "all")
+    parts.desk.save("kept", CHOICE, "")
+    (tmp_path / "all" / "weak" / "results.grounded.elements.jsonl").unlink()
+    assert "cannot read results" in parts.views.compare({**parts.views.open({"name": "kept"}), "shown": "kept"})["html"]
+
+
+def test_a_comparison_that_is_deleted_while_it_is_shown_stays_shown(parts):
+    assert parts.views.compare({"chosen": IDS, "shown": "gone"})["is_compared"]
+
+
 def test_flips_are_listed_both_ways_and_opened_on_the_screenshot(parts):
     for right, wrong in (("strong", "weak"), ("weak", "strong")):
         id = flip_of(parts, right)
@@ -270,7 +282,11 @@ def test_a_demo_launches_nothing_and_says_why(parts, tmp_path):
     runs.close()
 
 
-@pytest.mark.parametrize("data", [None, [], {}, {"act": "fly"}, {"act": "check"}, {"act": "unqueue", "number": "1"}])
+@pytest.mark.parametrize(
+    "data",
+    [None, [], {}, {"act": "fly"}, {"act": "check"}, {"act": "replace"}, {"act": ["queue"]},
+     {"act": "unqueue", "number": "1"}, {"act": "save", "name": 3}, {"act": "queue", "flip": {}}],
+)  # fmt: skip
 def test_an_event_that_means_nothing_is_told_and_changes_nothing(parts, data):
     assert "tw-error" in parts.handlers.act(SimpleNamespace(_data=data), NOBODY)
 

@@ -33,6 +33,8 @@ _NEEDED = {
     "launch": (Role.OPERATOR, "launch evaluations"),
 }
 """Action -> the role it takes, and its words."""
+_ACTIONS = ("queue", "unqueue", "save", "delete", "launch")
+"""What a button may ask for; a method of `CompareHandlers` each."""
 
 
 class CompareHandlers:
@@ -65,7 +67,7 @@ class CompareHandlers:
         data = _data(event)
         try:
             what = data.get("act")
-            if what not in _NEEDED:
+            if what not in _ACTIONS:
                 raise InputError("this button sent nothing that can be done: load the page again")
             self._check("replace" if what == "save" and data.get("replace") is True else what, request)
             return getattr(self, f"_{what}")(data, _person(request))
