@@ -83,14 +83,14 @@ def start(root: Path, person: str, num_turns: int) -> subprocess.Popen:
 def test_killed_and_living_annotators_lose_no_accepted_submission(tmp_path: Path) -> None:
     store = AnnotationStore(tmp_path)
     project = store.add_project("p")
-    ids = [store.add(project, way(id=f"t{n}"), why="imported") for n in range(4)]
+    ids = [store.add(project, way(id=f"t{n}"), why="imported") for n in range(6)]
     killed = [start(tmp_path, f"killed{n}", 100_000) for n in range(2)]
-    living = [start(tmp_path, f"living{n}", 25) for n in range(2)]
+    living = [start(tmp_path, f"living{n}", 20) for n in range(2)]
     said = [process.stdout.readline().strip() for process in (*killed, *living)]
     assert said == ["ready"] * 4
     lines = []
     for process in killed:
-        lines += [process.stdout.readline() for _ in range(5)]
+        lines += [process.stdout.readline() for _ in range(4)]
         os.kill(process.pid, signal.SIGKILL)
         lines += process.stdout.read().splitlines()
         process.wait()
@@ -100,7 +100,7 @@ def test_killed_and_living_annotators_lose_no_accepted_submission(tmp_path: Path
         lines += told[:-1]
 
     accepted = [line.split(maxsplit=3)[1:] for line in lines if len(line.split()) == 6]
-    assert len(accepted) > 10
+    assert len(accepted) >= 8  # those that the killed ones told of before
     for id, number, goal in accepted:
         assert store.load(id, int(number)).goal == goal.strip()
     for id in ids:
