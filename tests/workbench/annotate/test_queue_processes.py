@@ -85,12 +85,12 @@ def test_killed_and_living_annotators_lose_no_accepted_submission(tmp_path: Path
     project = store.add_project("p")
     ids = [store.add(project, way(id=f"t{n}"), why="imported") for n in range(6)]
     killed = [start(tmp_path, f"killed{n}", 100_000) for n in range(2)]
-    living = [start(tmp_path, f"living{n}", 20) for n in range(2)]
+    living = [start(tmp_path, "living", 15)]
     said = [process.stdout.readline().strip() for process in (*killed, *living)]
-    assert said == ["ready"] * 4
+    assert said == ["ready"] * 3
     lines = []
     for process in killed:
-        lines += [process.stdout.readline() for _ in range(4)]
+        lines += [process.stdout.readline() for _ in range(3)]
         os.kill(process.pid, signal.SIGKILL)
         lines += process.stdout.read().splitlines()
         process.wait()
@@ -100,7 +100,7 @@ def test_killed_and_living_annotators_lose_no_accepted_submission(tmp_path: Path
         lines += told[:-1]
 
     accepted = [line.split(maxsplit=3)[1:] for line in lines if len(line.split()) == 6]
-    assert len(accepted) >= 8  # those that the killed ones told of before
+    assert len(accepted) >= 6  # those that the killed ones told of before
     for id, number, goal in accepted:
         assert store.load(id, int(number)).goal == goal.strip()
     for id in ids:
