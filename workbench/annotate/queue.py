@@ -129,7 +129,8 @@ class Queue:
         """The lease of the next task for this person; None when there is none.
 
         First comes what they hold already (after a reload, or in another window), then what was returned to them, then
-        by priority and age. A second annotation is given only to somebody who is logged in and has neither annotated
+        by priority and age what nobody has submitted yet. What was returned to somebody else is taken over only by
+        naming its trajectory. A second annotation is given only to somebody who is logged in and has neither annotated
         nor reviewed the trajectory; where people log in, nobody reviews their own work.
 
         Args:
