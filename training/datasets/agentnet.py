@@ -38,7 +38,7 @@ META_FILE = "meta_data_merged.jsonl"
 ARCHIVES = ("agentnet_ubuntu_5k.jsonl", "agentnet_win_mac_18k.jsonl")
 
 META_FIELDS = ("task_completed", "alignment_score", "efficiency_score", "task_difficulty", "domain", "reason",
-                "natural_language_task", "actual_task")
+               "natural_language_task", "actual_task")
 
 
 class AgentNet(Importer):

@@ -67,16 +67,16 @@ def restore(folder: Path, root: Path) -> CopyReport:
 def _copy(source: Path, target: Path) -> CopyReport:
     if source.resolve() == target.resolve():
         raise OutputError(f"{target} is the folder to copy from: name another one")
+    written = there = 0
     try:
         target.mkdir(parents=True, exist_ok=True)
         partial = partial_path(target / FILE_NAME)
         partial.unlink(missing_ok=True)
-        with closing(sqlite3.connect(source / FILE_NAME)) as old, closing(sqlite3.connect(partial)) as new:
-            old.backup(new)
-            new.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
-            check_integrity(new, source / FILE_NAME)
-        partial.replace(target / FILE_NAME)
-        written = there = 0
+        try:
+            _copy_records(source / FILE_NAME, partial)
+            partial.replace(target / FILE_NAME)
+        finally:
+            partial.unlink(missing_ok=True)
         (target / SCREENS).mkdir(exist_ok=True)
         for path in sorted((source / SCREENS).glob("*.png")):
             copy = target / SCREENS / path.name
@@ -86,9 +86,6 @@ def _copy(source: Path, target: Path) -> CopyReport:
             shutil.copyfile(path, partial_path(copy))
             partial_path(copy).replace(copy)
             written += 1
-    except sqlite3.Error as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"cannot copy {source / FILE_NAME} ({error}): is it a store, and is the disk full?") from None
     except OSError as error:
         if isinstance(error, WorkbenchError):
             raise
@@ -98,11 +95,17 @@ def _copy(source: Path, target: Path) -> CopyReport:
                       num_screens_there=there)
 
 
-def check_integrity(db: sqlite3.Connection, path: Path) -> None:
-    """Does nothing for a whole file of a known version; raises InputError for any other."""
-    told = db.execute("PRAGMA integrity_check").fetchone()[0]
+def _copy_records(source: Path, target: Path) -> None:
+    """Copies the SQLite file as it is at one moment; raises InputError unless it is whole and of a known version."""
+    try:
+        with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+            old.backup(new)
+            new.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+            told = new.execute("PRAGMA integrity_check").fetchone()[0]
+            version = new.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        raise InputError(f"cannot copy {source} ({error}): is it a store, and is there room on the disk?") from None
     if told != "ok":
-        raise InputError(f"{path} is damaged ({told}): take another copy")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+        raise InputError(f"{source} is damaged ({told}): take another copy")
     if not 1 <= version <= len(MIGRATIONS):
-        raise InputError(f"{path} has version {version}, known are 1..{len(MIGRATIONS)}: update the workbench")
+        raise InputError(f"{source} has version {version}, known are 1..{len(MIGRATIONS)}: update the workbench")

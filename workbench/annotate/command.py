@@ -73,9 +73,10 @@ def _list(args: argparse.Namespace) -> int:
     from workbench.annotate.store import AnnotationStore
 
     store = AnnotationStore(args.store)
-    names = {}
+    names = {project.id: project.name for project in store.projects()}
+    if not names:
+        print("no projects yet: `tracer1 annotations import` makes one")
     for project in store.projects():
-        names[project.id] = project.name
         tasks = progress(store, project).tasks
         told = ", ".join(f"{count} {state}{'' if branch == 'main' else f' ({branch})'}"
                          for (branch, state), count in sorted(tasks.items()))

@@ -2,7 +2,7 @@
 
 A dataset revision is a list in the store, and a row of its table cannot be changed or deleted. Its fingerprint is a
 hash of what the trajectories say, screenshots included, so two stores can tell that they name the same data. Exported,
-it has a file `NAME.revision.json` beside it with name, fingerprint and counts, by which a run can be led back to it.
+it has a file `FILE.revision.json` beside it with name, fingerprint and counts, by which a run can be led back to it.
 
 Splits are made of whole episodes, and no screenshot occurs in two of them: trajectories that share one stay together.
 """
@@ -152,7 +152,7 @@ def export(
     store: AnnotationStore, revision: DatasetRevision, path: Path, form: str, *, forecast: ForecastConfig | None = None,
     person: str = "",
 ) -> WriteReport:
-    """Writes a dataset revision as a file, and `NAME.revision.json` beside it, which leads back to it.
+    """Writes a dataset revision as a file, and `FILE.revision.json` beside it, which leads back to it.
 
     Raises as `files_out.write_out` does, and RoleError when the person is no viewer.
     """
@@ -160,8 +160,8 @@ def export(
     report = write_out(lambda: documents_of(store, revision), path, form, forecast=forecast)
     told = {name: value for name, value in asdict(revision).items() if name != "entries"}
     told |= {"num_trajectories": len(revision.entries), "num_by_split": revision.num_by_split,
-             "export": report.to_json()}
-    beside = path.parent / f"{revision.name}.revision.json"
+             "export": {**report.to_json(), "path": path.name}}  # the folder is nobody else's business
+    beside = path.with_name(path.name + ".revision.json")
     try:
         beside.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

@@ -90,15 +90,16 @@ class Document:
         Raises:
             InputError: `check_document` refuses it, or its `meta["annotation"]` is not in order.
         """
-        marks = dict(trajectory.meta.get(META) or {}) if isinstance(trajectory.meta.get(META, {}), Mapping) else None
-        places = range(len(trajectory.steps))
+        marks = trajectory.meta.get(META, {})
         try:
+            if not isinstance(marks, Mapping):
+                raise TypeError(f"{marks!r} is not an object")
             correct = {int(place) for place in marks.get("correct", ())}
             blur = {int(place): tuple(box_from_json(box, "blur") for box in boxes)
-                    for place, boxes in marks.get("blur", {}).items()}
-            if not (correct | set(blur)) <= set(places):
+                    for place, boxes in dict(marks.get("blur", {})).items()}
+            if not correct | set(blur) <= set(range(len(trajectory.steps))):
                 raise ValueError("it names a step that is not there")
-        except (AttributeError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"field 'meta.{META}': {str(error)[:200]}: write it as an export does") from None
         document = cls(
             **{name: getattr(trajectory, name) for name in FIELDS if name not in ("difficulty", "meta")},
@@ -106,7 +107,7 @@ class Document:
             meta={name: value for name, value in trajectory.meta.items() if name != META},
             steps=tuple(
                 DocumentStep(key=new_key(), step=step, is_correct=place in correct, blur=blur.get(place, ()))
-                for place, step in zip(places, trajectory.steps)
+                for place, step in enumerate(trajectory.steps)
             ),
         )
         check_document(document)

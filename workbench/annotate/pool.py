@@ -1,7 +1,7 @@
 """Documents and changes as the store holds them: steps and screens' descriptions once each, by the hash of their text.
 
 A revision is a short text that names its steps, so it costs what was changed in it, and a step costs no second copy of
-the elements on its screen.
+the elements on its screen. Steps of drafts that were dropped stay too: nothing is ever taken out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlite_utils import Database
 
 from executors.errors import InputError
 from workbench.annotate.document import FIELDS, Change, Document, DocumentStep
+from workbench.screens import SCREENS
 
 
 def put_document(db: Database, document: Document) -> str:
@@ -54,13 +55,10 @@ def get_change(db: Database, text: str, root: Path) -> Change:
         raise InputError(f"this edit is damaged ({type(error).__name__}: {error}): begin the draft anew") from None
 
 
-def screens_of(db: Database) -> set[str]:
-    """The file names of all screenshots that any step was ever stored with."""
-    found = db.execute("select json_extract(record, '$.image') from annotation_steps")
-    return {name for (name,) in found if name is not None}
-
-
 def _put_step(db: Database, step: DocumentStep) -> str:
+    path = step.step.observation.image_path
+    # a step names its screenshot and does not hold it, so it must lie in the store by now
+    assert step.step.observation.image is None and (path is None or path.parent.name == SCREENS)
     record = step.to_json()
     record["step"]["observation"] = _put(db, record["step"]["observation"])
     return _put(db, record)

@@ -129,7 +129,8 @@ class Queue:
         """The lease of the next task for this person; None when there is none.
 
         First comes what they hold already (after a reload, or in another window), then what was returned to them, then
-        by priority and age. A second annotation is given only to somebody who is logged in and has neither annotated
+        by priority and age what nobody has submitted yet. What was returned to somebody else is taken over only by
+        naming its trajectory. A second annotation is given only to somebody who is logged in and has neither annotated
         nor reviewed the trajectory; where people log in, nobody reviews their own work.
 
         Args:
@@ -146,19 +147,23 @@ class Queue:
         self.store.people.check(person, role, f"{kind} trajectories")
         person = storable(person)
         values = {"project": project.id, "person": person, "now": self._iso(), "trajectory": trajectory}
-        fits = _REVIEWABLE if kind == "review" else _ANNOTATABLE
+        states, fits = _REVIEWABLE if kind == "review" else _ANNOTATABLE
         if kind == "review" and self.store.people.must_log_in:
             fits += " and annotator != :person"
         if kind == "annotate" and not person:
             fits += f" and branch = '{MAIN}'"
+        # each of these is found through an index of its own, in the order of priority and age
+        turns = [f"holder = :person and token != '' and state in ({states})"]
         if trajectory:
-            fits += " and trajectory = :trajectory"
-        elif kind == "annotate":
-            fits += " and annotator in ('', :person)"
+            turns = [f"trajectory = :trajectory and state in ({states})"]
+        elif kind == "review":
+            turns.append("state = 'submitted'")
+        else:
+            turns += ["annotator = :person and state = 'returned'", "state = 'waiting'"]
         with self.store.file.writing() as db:
-            for condition in ("holder = :person and token != ''", "annotator = :person and annotator != ''", "1"):
+            for turn in turns:
                 found = db["annotation_tasks"].rows_where(
-                    f"project = :project and {condition} and {fits}", values, order_by="priority desc, number", limit=1)
+                    f"project = :project and {turn} and {fits}", values, order_by="priority desc, number", limit=1)
                 for row in list(found):
                     return self._lend(db, row, person)
         return None
@@ -404,11 +409,12 @@ class Queue:
         })
 
 
+# for each kind: the states that a task can be in, and what else must hold
 _FREE = "(holder = '' or holder = :person or lease_until <= :now)"
-_REVIEWABLE = f"state = 'submitted' and {_FREE}"
-# who has seen another branch of the trajectory, in any role, cannot annotate this one blindly
-_ANNOTATABLE = (
-    f"state in ('waiting', 'returned') and {_FREE} and (:person = '' or not exists ("
+_REVIEWABLE = "'submitted'", _FREE
+# who has worked on another branch of the trajectory, in any role, cannot annotate this one blindly
+_ANNOTATABLE = "'waiting', 'returned'", (
+    f"{_FREE} and (:person = '' or not exists ("
     "select 1 from annotation_tasks o where o.trajectory = annotation_tasks.trajectory "
     "and o.branch != annotation_tasks.branch and (o.annotator = :person or o.holder = :person "
     "or exists (select 1 from annotation_reviews where task = o.number and author = :person) "

@@ -13,7 +13,7 @@ from typing import Any
 from executors.errors import InputError, MissingFileError
 from executors.trajectory import Step, Trajectory
 from workbench.annotate import revisions
-from workbench.annotate.document import OUTCOMES, Change, Document, change_between
+from workbench.annotate.document import OUTCOMES, Change, Document, DocumentStep, change_between
 from workbench.annotate.revisions import MAIN, MAX_NAME_CHARS, MAX_WHY_CHARS, SECOND, Revision, checked_text
 from workbench.people import People, Role
 from workbench.screens import Screens
@@ -196,9 +196,13 @@ class AnnotationStore:
 
     def _canonical(self, document: Document) -> Document:
         """The document as it will be read back: boxes to five decimals, JSON values as JSON gives them."""
-        steps = (type(step).from_json(step.key, json.loads(json.dumps(step.to_json())), self.root)
+        try:
+            meta = json.loads(json.dumps(dict(document.meta), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"field 'meta' is no JSON ({error}): leave that value out") from None
+        steps = (DocumentStep.from_json(step.key, json.loads(json.dumps(step.to_json())), self.root)
                  for step in document.steps)
-        return replace(document, meta=json.loads(json.dumps(dict(document.meta))), steps=tuple(steps))
+        return replace(document, meta=meta, steps=tuple(steps))
 
     def search(
         self, project: Project, text: str = "", *, state: str = "", platform: str = "", source: str = "",

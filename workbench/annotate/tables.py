@@ -29,8 +29,11 @@ def add_annotation_tables(db: Database) -> None:
     trajectories = db["annotation_trajectories"]
     trajectories.create_index(["id"], unique=True)
     trajectories.create_index(["project", "source_id"], unique=True)
+    trajectories.create_index(["project"])  # each index ends with the row's number, so a page needs no sorting
     for column in ("state", "platform", "source", "outcome"):
         trajectories.create_index(["project", column])
+    db.execute("CREATE INDEX annotation_trajectories_with_errors ON annotation_trajectories (project) "
+               "WHERE num_errors > 0")
     trajectories.enable_fts(
         ["source_id", "goal", "source"], create_triggers=True, tokenize="unicode61 remove_diacritics 2"
     )
@@ -65,7 +68,8 @@ def add_annotation_tables(db: Database) -> None:
         pk="number",
     )
     db["annotation_tasks"].create_index(["trajectory", "branch"], unique=True)
-    db["annotation_tasks"].create_index(["project", "state", DescIndex("priority"), "number"])
+    for columns in (["state"], ["annotator", "state"], ["holder"]):
+        db["annotation_tasks"].create_index(["project", *columns, DescIndex("priority"), "number"])
     db["annotation_reviews"].create(
         {
             "number": int, "task": int, "trajectory": str, "verdict": str, "revision": int, "annotator": str,

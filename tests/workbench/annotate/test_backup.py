@@ -12,7 +12,6 @@ import pytest
 from executors.errors import InputError, MissingFileError, OutputError
 from tests.workbench.annotate.makers import way
 from workbench.annotate.backup import back_up, restore
-from workbench.annotate.pool import screens_of
 from workbench.annotate.store import AnnotationStore, Project
 from workbench.store import FILE_NAME, MIGRATIONS
 
@@ -43,11 +42,9 @@ def test_a_copy_made_while_the_store_is_written_is_whole_and_can_be_put_back(
     again = AnnotationStore(tmp_path / "back")
     rows = again.search(project, limit=500).rows
     assert "first" in {row.source_id for row in rows}
-    for row in rows[:3]:
+    for row in rows:
         for step in again.load(row.id).steps:
             step.step.observation.load_image()
-    with again.file.reading() as db:
-        assert all((again.root / name).is_file() for name in screens_of(db))
     assert again.add(again.project("desk"), way(id="later"), why="imported")
 
 
@@ -82,4 +79,4 @@ def test_a_damaged_copy_is_refused_and_nothing_is_left(store: AnnotationStore, p
         path.write_bytes(b"notes " * 1000 if damage == "text" else path.read_bytes()[:-8192])
     with pytest.raises(InputError, match="copy|damaged|known are 1"):
         restore(tmp_path / "copy", tmp_path / "back")
-    assert not (tmp_path / "back" / FILE_NAME).exists()
+    assert list((tmp_path / "back").iterdir()) == []

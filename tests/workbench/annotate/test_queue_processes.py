@@ -34,6 +34,7 @@ root, person, number_of_turns, lease_seconds = sys.argv[1:]
 store = AnnotationStore(Path(root))
 queue, drafts, rng = Queue(store, lease_seconds=float(lease_seconds)), Drafts(store), random.Random(person)
 (project,) = store.projects()
+ids = [row.id for row in store.search(project).rows]
 print("ready", flush=True)
 for turn in range(int(number_of_turns)):
     review = queue.take(project, person, "review") if rng.random() < 0.4 else None
@@ -46,7 +47,8 @@ for turn in range(int(number_of_turns)):
         except (LeaseError, StaleError):
             pass
         continue
-    lease = queue.take(project, person)
+    # what was returned to somebody who is gone is taken over by name
+    lease = queue.take(project, person) or queue.take(project, person, trajectory=rng.choice(ids))
     if lease is None:
         continue
     id = lease.task.trajectory
@@ -83,14 +85,14 @@ def start(root: Path, person: str, num_turns: int) -> subprocess.Popen:
 def test_killed_and_living_annotators_lose_no_accepted_submission(tmp_path: Path) -> None:
     store = AnnotationStore(tmp_path)
     project = store.add_project("p")
-    ids = [store.add(project, way(id=f"t{n}"), why="imported") for n in range(4)]
+    ids = [store.add(project, way(id=f"t{n}"), why="imported") for n in range(6)]
     killed = [start(tmp_path, f"killed{n}", 100_000) for n in range(2)]
-    living = [start(tmp_path, f"living{n}", 25) for n in range(2)]
+    living = [start(tmp_path, "living", 15)]
     said = [process.stdout.readline().strip() for process in (*killed, *living)]
-    assert said == ["ready"] * 4
+    assert said == ["ready"] * 3
     lines = []
     for process in killed:
-        lines += [process.stdout.readline() for _ in range(5)]
+        lines += [process.stdout.readline() for _ in range(3)]
         os.kill(process.pid, signal.SIGKILL)
         lines += process.stdout.read().splitlines()
         process.wait()
@@ -100,7 +102,7 @@ def test_killed_and_living_annotators_lose_no_accepted_submission(tmp_path: Path
         lines += told[:-1]
 
     accepted = [line.split(maxsplit=3)[1:] for line in lines if len(line.split()) == 6]
-    assert len(accepted) > 10
+    assert len(accepted) >= 6  # those that the killed ones told of before
     for id, number, goal in accepted:
         assert store.load(id, int(number)).goal == goal.strip()
     for id in ids:

@@ -13,11 +13,13 @@ import pytest
 from executors.errors import InputError, MissingFileError, OutputError
 from executors.trajectory import Observation
 from tests.workbench.annotate.makers import random_walk, way
+from tests.workbench.episode_makers import oracle_way, store_way
 from workbench.annotate import edits, revisions
 from workbench.annotate.document import apply
 from workbench.annotate.drafts import Drafts
 from workbench.annotate.store import AnnotationStore, Project
 from workbench.annotate.tables import APPEND_ONLY, add_annotation_tables
+from workbench.episode_export import to_trajectory
 from workbench.episode_store import EpisodeStore
 from workbench.people import People, Role, RoleError, make_person
 from workbench.store import FILE_NAME, MIGRATIONS, Store
@@ -121,12 +123,22 @@ def test_what_cannot_be_added_is_refused_and_leaves_nothing(store: AnnotationSto
         (replace(way(id="t2"), steps=()), "field 'steps'"),
         (replace(way(id="t2"), steps=(gone,)), "gone.png does not exist"),
         (way(id=" "), "field 'id'"),
+        (replace(way(id="t2"), meta={"score": float("nan")}), "field 'meta' is no JSON"),
     ):
         with pytest.raises((InputError, MissingFileError), match=match):
             store.add(project, trajectory, why="imported")
     with pytest.raises(InputError, match="field 'why'"):
         store.add(project, way(id="t2"), why=" ")
     assert store.search(project).total == 1
+
+
+def test_an_episode_can_be_put_into_the_queue(store: AnnotationStore, project: Project) -> None:
+    episodes = EpisodeStore(store.root)
+    episode = episodes.load(store_way(episodes, oracle_way()))
+    id = store.add(project, to_trajectory(episode), why="looks good", origin={"kind": "episode", "id": episode.id})
+    assert [s.step.observation.image_path for s in store.load(id).steps] == [
+        f.observation.image_path for f in episode.frames]  # the screens are there already
+    assert store.row(id).num_errors == 0
 
 
 def test_projects_have_names_of_their_own(store: AnnotationStore, project: Project) -> None:
