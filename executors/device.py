@@ -172,10 +172,10 @@ class DeviceExecutor(ABC):
         if action.is_terminal:
             self._is_ended = True
             return ExecutionResult(observation=self.observe(), message="the episode has ended")
-        before = self._last
+        before = self._last or self.observe()  # points are of the last picture, so there has to be one
         self._call("execute", lambda: self._act(action), extra_seconds=action.seconds or 0.0)
         after = self.observe()
-        had_effect = before is None or not _is_same_picture(before, after)
+        had_effect = not _is_same_picture(before, after)
         message = "" if had_effect else f"{action.type} changed nothing on the screen"
         return ExecutionResult(observation=after, had_effect=had_effect, message=message)
 
