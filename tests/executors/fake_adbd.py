@@ -1,8 +1,8 @@
 """A device daemon that speaks adb's wire protocol over TCP, with a toy phone behind its shell.
 
 Source of the protocol: protocol.txt of AOSP's packages/modules/adb. Spoken here: CNXN without AUTH, and OPEN, OKAY,
-WRTE, CLSE for `shell:` services. The phone has a home screen and two apps, and does what `input`, `screencap`, `uiautomator`,
-`monkey`, `pm`, `ime`, `settings` and `am broadcast` do, as far as the executor uses them.
+WRTE, CLSE for `shell:` services. The phone has a home screen and two apps, and does what `input`, `screencap`,
+`uiautomator`, `monkey`, `pm`, `ime`, `settings` and `am broadcast` do, as far as the executor uses them.
 """
 
 from __future__ import annotations

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from executors.actions import Action
@@ -269,9 +268,8 @@ def test_serial_that_is_not_there_is_told(device):
 
 
 def test_adb_server_that_is_killed_is_started_again(adb, device, phone):
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    (server,) = (line.split()[0] for line in listed.splitlines() if f"tcp:localhost:{adb}" in line)
-    os.kill(int(server), signal.SIGKILL)
+    (server,) = (process for process in psutil.process_iter(["cmdline"]) if f"tcp:{adb}" in process.info["cmdline"])
+    server.kill()
     with pytest.raises(ExecutorError):
         for _ in range(2):
             device.execute(Action(type="press_back"))
