@@ -192,15 +192,19 @@ class DeviceExecutor(ABC):
             future = self._worker.submit(self._release)
             self._worker.end()
             is_hung = self._busy is not None and not self._busy.done()
-            wait([future], timeout=0.2 if is_hung else min(self._limit_seconds, 5.0))
+            wait([future], timeout=1.0 if is_hung else min(self._limit_seconds, 5.0))
         self._abandon()
 
     def _act(self, action: Action) -> None:
         if action.type == "wait":
-            self.stop.sleep(WAIT_SECONDS if action.seconds is None else action.seconds)
+            self._pause(WAIT_SECONDS if action.seconds is None else action.seconds)
         else:
             self._perform(action)
-        self.stop.sleep(self._settle_seconds)
+        self._pause(self._settle_seconds)
+
+    def _pause(self, seconds: float) -> None:
+        """Waits on the device's thread; the stop signal ends it."""
+        self.stop.sleep(seconds)
 
     def _call(self, boundary: str, call: Callable[[], T], extra_seconds: float = 0.0) -> T:
         """Runs a part of the device on its thread, within the time limit."""

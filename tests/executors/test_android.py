@@ -268,7 +268,7 @@ def test_serial_that_is_not_there_is_told(device):
 
 
 def test_adb_server_that_is_killed_is_started_again(adb, device, phone):
-    (server,) = (process for process in psutil.process_iter(["cmdline"]) if f"tcp:{adb}" in process.info["cmdline"])
+    (server,) = (p for p in psutil.process_iter(["cmdline"]) if f"tcp:{adb}" in (p.info["cmdline"] or []))
     server.kill()
     with pytest.raises(ExecutorError):
         for _ in range(2):
