@@ -172,10 +172,10 @@ class DeviceExecutor(ABC):
         if action.is_terminal:
             self._is_ended = True
             return ExecutionResult(observation=self.observe(), message="the episode has ended")
-        before = self._last
+        before = self._last or self.observe()  # points are of the last picture, so there has to be one
         self._call("execute", lambda: self._act(action), extra_seconds=action.seconds or 0.0)
         after = self.observe()
-        had_effect = before is None or not _is_same_picture(before, after)
+        had_effect = not _is_same_picture(before, after)
         message = "" if had_effect else f"{action.type} changed nothing on the screen"
         return ExecutionResult(observation=after, had_effect=had_effect, message=message)
 
@@ -192,15 +192,19 @@ class DeviceExecutor(ABC):
             future = self._worker.submit(self._release)
             self._worker.end()
             is_hung = self._busy is not None and not self._busy.done()
-            wait([future], timeout=0.2 if is_hung else min(self._limit_seconds, 5.0))
+            wait([future], timeout=1.0 if is_hung else min(self._limit_seconds, 5.0))
         self._abandon()
 
     def _act(self, action: Action) -> None:
         if action.type == "wait":
-            self.stop.sleep(WAIT_SECONDS if action.seconds is None else action.seconds)
+            self._pause(WAIT_SECONDS if action.seconds is None else action.seconds)
         else:
             self._perform(action)
-        self.stop.sleep(self._settle_seconds)
+        self._pause(self._settle_seconds)
+
+    def _pause(self, seconds: float) -> None:
+        """Waits on the device's thread; the stop signal ends it."""
+        self.stop.sleep(seconds)
 
     def _call(self, boundary: str, call: Callable[[], T], extra_seconds: float = 0.0) -> T:
         """Runs a part of the device on its thread, within the time limit."""
