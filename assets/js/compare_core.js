@@ -78,9 +78,13 @@ const choose = (chosen) => {
   view.shown = "";
   changed();
 };
+const showChosen = () => {
+  for (const box of tab.querySelectorAll("[data-choose]")) box.checked = view.chosen.includes(box.dataset.choose);
+};
 const changed = () => {
   keepView();
   showLink();
+  showChosen();
   refreshComparison();
   lookNow();
 };

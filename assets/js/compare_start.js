@@ -16,7 +16,7 @@ const lookNow = async () => {
     morph(byId(`cmp-${part}`), html);
     partsSeen[part] = hash;
   }
-  for (const box of tab.querySelectorAll("[data-choose]")) box.checked = view.chosen.includes(box.dataset.choose);
+  showChosen(); // it may have changed while the answer was on its way
   const hasFailed = byId("cmp-comparison").hasAttribute("data-failed");
   if (hasFailed || (results && results !== answer.results)) refreshComparison();
   results = answer.results;

@@ -34,6 +34,9 @@ def test_two_are_compared_a_flip_is_queued_and_the_report_exported(server: str, 
     page.get_by_role("tab", name="Compare", exact=True).click()
     page.get_by_label("weak").check()
     page.get_by_text("Tick one more evaluation").wait_for()
+    page.get_by_role("button", name="Clear the choice").click()
+    assert not page.get_by_label("weak").is_checked()  # at once, whatever the server is doing
+    page.get_by_label("weak").check()
     page.get_by_label("strong").check()
     page.locator(".cmp-better", has_text="strong is better than weak").wait_for()
     page.locator(".cmp-figure[data-drawn] .main-svg").first.wait_for()
