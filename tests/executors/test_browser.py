@@ -175,7 +175,7 @@ def assert_comes_to(browser: BrowserExecutor, summary: str) -> None:
 def test_page_that_opens_is_followed_and_left_when_it_closes(browser):
     do(browser, "click", "New")
     assert_comes_to(browser, "Other page")
-    script(browser, "setTimeout(close, 50)")
+    browser._call("observe", lambda: browser._page.close())
     assert_comes_to(browser, "A form")
 
 
