@@ -30,7 +30,7 @@ PAGE = """<!doctype html><meta charset=utf-8><title>A form</title>
 <h1>Order</h1>
 <label>Name <input id=name></label> <input type=password value=hunter2 aria-label=Secret>
 <label><input type=checkbox id=agree> I agree</label>
-<select id=colour aria-label=Colour><option>red<option>light blue</select>
+<select id=colour aria-label=Colour style="width:90px"><option>red<option>light blue</select>
 <input type=range min=10 max=30 value=25 aria-label=Volume>
 <button id=save onclick="document.title = 'saved ' + document.querySelector('#name').value">Save</button>
 <button disabled>Never</button><button style="display:none">Hidden</button><button style="opacity:0">Ghost</button>
