@@ -198,17 +198,18 @@ class BrowserExecutor(DeviceExecutor):
                 return
 
     def _see(self) -> Observation:
-        """A page that is just going elsewhere is looked at once more when it has arrived."""
-        from playwright.sync_api import Error
+        """A page that is just going elsewhere cannot be seen and is looked at again."""
+        from playwright.sync_api import Error, TimeoutError
 
-        self._pause(0.0)
-        try:
-            return self._look()
-        except Error as error:
-            if "navigat" not in str(error):
-                raise
+        for is_last in (False, False, True):
+            self._pause(0.0)
+            try:
+                return self._look()
+            except Error as error:
+                if is_last or isinstance(error, TimeoutError) or "closed" in str(error).lower():
+                    raise
             self._page.wait_for_load_state("domcontentloaded")
-            return self._look()
+        raise AssertionError("the last look returns or raises")
 
     def _look(self) -> Observation:
         import PIL.Image

@@ -1,4 +1,8 @@
-"""The protocol of everything an agent can act on: simulator, replay, and later browser, desktop and phone."""
+"""The protocol of everything an agent can act on: simulator, replay, browser, desktop and phone.
+
+tests/executors/conformance.py holds what all of them promise. Real ones share executors/device.py, and stand behind the
+guard of executors/safety.py.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ PAGE = """<!doctype html><meta charset=utf-8><title>A form</title>
 <h1>Order</h1>
 <label>Name <input id=name></label> <input type=password value=hunter2 aria-label=Secret>
 <label><input type=checkbox id=agree> I agree</label>
-<select id=colour aria-label=Colour><option>red<option>light blue</select>
+<select id=colour aria-label=Colour style="width:90px"><option>red<option>light blue</select>
 <input type=range min=10 max=30 value=25 aria-label=Volume>
 <button id=save onclick="document.title = 'saved ' + document.querySelector('#name').value">Save</button>
 <button disabled>Never</button><button style="display:none">Hidden</button><button style="opacity:0">Ghost</button>
@@ -175,7 +175,7 @@ def assert_comes_to(browser: BrowserExecutor, summary: str) -> None:
 def test_page_that_opens_is_followed_and_left_when_it_closes(browser):
     do(browser, "click", "New")
     assert_comes_to(browser, "Other page")
-    script(browser, "setTimeout(close, 50)")
+    browser._call("observe", lambda: browser._page.close())
     assert_comes_to(browser, "A form")
 
 
