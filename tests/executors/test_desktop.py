@@ -86,6 +86,15 @@ class Window:
         self.wait_for(lambda e: e["event"] == "cleared")
 
 
+@pytest.fixture
+def other_server() -> Iterator[tuple[subprocess.Popen, str]]:
+    """An X server of the test's own, to be ended or stopped."""
+    server, name = start_xvfb()
+    yield server, name
+    server.kill()
+    server.wait(timeout=10)
+
+
 @pytest.fixture(scope="module")
 def display() -> Iterator[str]:
     server, name = start_xvfb()
@@ -299,8 +308,8 @@ def test_second_desktop_in_one_process_is_refused(display, desktop):
     assert desktop.observe().image is not None
 
 
-def test_display_that_dies_is_a_failure_and_another_can_be_opened(display, shown):
-    server, name = start_xvfb()
+def test_display_that_dies_is_a_failure_and_another_can_be_opened(display, shown, other_server):
+    server, name = other_server
     executor = DesktopExecutor(display=name, settle_seconds=0.0, time_limit_seconds=3.0)
     executor.reset()
     end(server)
@@ -315,8 +324,8 @@ def test_display_that_dies_is_a_failure_and_another_can_be_opened(display, shown
     again.close()
 
 
-def test_display_that_hangs_is_a_failure_within_the_time_limit():
-    server, name = start_xvfb()
+def test_display_that_hangs_is_a_failure_within_the_time_limit(other_server):
+    server, name = other_server
     executor = DesktopExecutor(display=name, settle_seconds=0.0, time_limit_seconds=3.0)
     executor.reset()
     server.send_signal(19)  # SIGSTOP
@@ -327,8 +336,6 @@ def test_display_that_hangs_is_a_failure_within_the_time_limit():
         executor.observe()
     executor.close()
     assert time.monotonic() - started < 8
-    server.kill()
-    server.wait(timeout=10)
 
 
 def test_display_that_is_not_there_is_told():
