@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any
 
 from executors.errors import MissingFileError
-from training.benchmarks.evaluation import Evaluation, load_evaluation, stored_summaries
+from training.benchmarks.evaluation import Evaluation, file_stem, load_evaluation, stored_summaries
 
 _KEPT = 12
 """Evaluations that stay in memory."""
@@ -56,7 +56,8 @@ class EvaluationShelf:
         found = []
         for summary in stored_summaries(self.root):
             folder = Path(summary["folder"])
-            id = f"{folder.relative_to(self.root).as_posix()}/{summary['protocol']}.{summary['tool_agent']}"
+            stem = file_stem(summary["protocol"], summary["tool_agent"])
+            id = f"{folder.relative_to(self.root).as_posix()}/{stem}"
             found.append(
                 StoredEvaluation(id=id, name=self._name(folder), benchmark=summary["benchmark"], summary=summary)
             )

@@ -16,6 +16,7 @@ Nothing here needs torch, so the app reads it too.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -272,13 +273,23 @@ def save_results(folder: Path, evaluation: Evaluation, summary: Mapping[str, Any
     Raises:
         OutputError: the folder cannot be written.
     """
-    stem = f"{evaluation.protocol}.{evaluation.tool_agent}"
+    stem = file_stem(evaluation.protocol, evaluation.tool_agent)
     head = {"protocol": evaluation.protocol, "version": evaluation.version, "tool_agent": evaluation.tool_agent}
     lines = [json.dumps(head), *(json.dumps(sample_to_json(sample)) for sample in evaluation.samples)]
     path = folder / f"results.{stem}.jsonl"
     _write(path, "\n".join(lines) + "\n")
     _write(folder / f"summary.{stem}.json", json.dumps(summary, indent=1) + "\n")
     return path
+
+
+def file_stem(protocol: str, tool_agent: str) -> str:
+    """What the file names of an evaluation share; a tool agent at a server has an address in its name.
+
+    >>> file_stem("osatlas", "gta1@http://localhost:8000/v1")
+    'osatlas.gta1@http_localhost_8000_v1'
+    """
+    agent = re.sub(r"[^\w.@-]+", "_", tool_agent)
+    return f"{protocol}.{agent}"
 
 
 def find_results(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from executors.errors import InputError
 from training.benchmarks.comparison import PairResult, Score, check_comparable, compare_pair, judge, score_of
-from training.benchmarks.evaluation import Evaluation, load_evaluation
+from training.benchmarks.evaluation import Evaluation, file_stem, load_evaluation
 from training.benchmarks.markdown import percent, table
 from training.benchmarks.reports import harmless, p_text
 
@@ -190,7 +190,7 @@ def run_sweep(
             history_length=int(values["history"]) if "history" in values else settings.history_length,
         )
         evaluate(own)
-        path = folder / f"results.{settings.protocol}.{settings.tool_agents[0]}.jsonl"
+        path = folder / f"results.{file_stem(settings.protocol, settings.tool_agents[0])}.jsonl"
         found.append((point, load_evaluation(path, point.name)))
     return rows_of(found)
 
