@@ -22,9 +22,12 @@ def safe_text(text: object, limit: int = MAX_TEXT) -> str:
     raw = str(text)
     if len(raw) > limit:
         raw = raw[: limit - 1] + "…"
-    # Cc: controls, Cf: bidi overrides and other invisible formatting, Cs: lone surrogates, which JSON cannot carry
-    kept = (c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in raw)
-    return html.escape("".join(kept), quote=True)
+    if not raw.isprintable():  # most texts are, and hold none of these
+        # Cc: controls, Cf: bidi overrides and other invisible formatting, Cs: lone surrogates, which JSON cannot carry
+        raw = "".join(
+            c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in raw
+        )
+    return html.escape(raw, quote=True)
 
 
 def png_data_uri(image: Image) -> str:

@@ -31,8 +31,9 @@ const markChanges = () => {
     const isOut = box?.checked ?? false;
     const wasOut = box ? box.dataset.preset === "true" : false;
     const count = isOut ? 0 : group.querySelectorAll(".tr-changed").length;
-    const words = isOut ? "left out" : count ? `${count} changed` : "";
-    group.querySelector(".tr-changes").textContent = isOut !== wasOut || count ? words : "";
+    const words = isOut && !wasOut ? "left out" : count ? `${count} changed` : "";
+    const line = group.querySelector(".tr-changes");
+    if (line.textContent !== words) line.textContent = words; // this runs after every change of the form, also its own
   }
   const remove = form.querySelector("[data-act=delete-config]");
   if (remove) remove.hidden = !form.elements.config.value;
