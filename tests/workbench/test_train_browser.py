@@ -50,12 +50,15 @@ def server(runs_root: Path) -> Iterator[str]:
 
 
 def open_tab(page, run: str = "") -> None:
-    """Goes to the Train tab, and to a run."""
+    """Goes to the Train tab, and to a run or, with "new", to the form."""
     page.set_default_timeout(PATIENCE_MS)
     page.get_by_role("tab", name="Train").click()
     page.locator("#tr-launcher form").wait_for(state="attached")
     if run:
         page.locator(f'[data-show="{run}"]').click()
+    if run == "new":
+        page.locator("#tr-launcher form").wait_for()
+    elif run:
         page.locator("#tr-head h2", has_text=run).wait_for()
 
 
@@ -194,6 +197,7 @@ def test_a_demo_refuses_to_launch_replays_a_recorded_run_and_says_so(runs_root: 
         page.locator("#tr-replay").click()
         page.locator("#tr-replay-note", has_text="Replay of what was recorded").wait_for()
         page.locator("#tr-replay").click()
+        page.context.close()  # a page that asks a dead server logs errors, which is not what is tested here
     finally:
         process.terminate()
         process.wait(timeout=60)
@@ -302,6 +306,7 @@ def test_a_run_lives_through_reload_killed_server_stop_resume_and_a_killed_train
         page.get_by_role("tab", name="Rollouts").click()
         page.locator("#tr-lens-group .tw-frame img").wait_for()
         assert page.locator(".tr-completion").count() == 2
+        page.context.close()
     finally:
         _end(root, processes)
 
