@@ -1,4 +1,4 @@
-"""What makes a model run faster on a CPU without changing what it computes."""
+"""What training on a CPU needs: speed that does not change what is computed, and checkpoints that can be read again."""
 
 from __future__ import annotations
 
@@ -31,6 +31,18 @@ def keep_freed_memory() -> None:
     mallopt(_M_TOP_PAD, 64 * 2**20)
 
 
+@cache
+def read_numbered_cpu() -> None:
+    """Lets `torch.load` put tensors on "cpu:0", for the life of the process.
+
+    That is what accelerate calls the device of each of several CPU processes, and where transformers loads a resumed
+    optimizer to; torch 2.15 knows only "cpu" and refuses, so no such run could be resumed.
+    """
+    from torch.serialization import register_package
+
+    register_package(15, lambda storage: None, lambda storage, place: storage if place == "cpu:0" else None)
+
+
 def speed_up_on_cpu(model: Qwen3VLForConditionalGeneration) -> None:
     """Makes a training step of any Qwen3-VL about a quarter cheaper on a CPU, with equal results up to rounding.
 
@@ -42,6 +54,7 @@ def speed_up_on_cpu(model: Qwen3VLForConditionalGeneration) -> None:
     if model.device.type != "cpu":
         return
     keep_freed_memory()
+    read_numbered_cpu()
     model.set_attn_implementation("eager")
     embed = model.model.visual.patch_embed
 
