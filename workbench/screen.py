@@ -172,7 +172,7 @@ def _pin(part: str, at: tuple[float, float], unit: float, inside: str, *, degree
 
 
 def _draw_arrow(points: dict[str, tuple[float, float]], unit: float, scale: float) -> str:
-    """A drag: its shaft, and over it ring and head, which their casings keep apart from it; the script turns the head."""
+    """A drag: its shaft, and over it ring and head, kept apart by their casings; the script turns the head."""
     (x0, y0), (x1, y1) = points["start"], points["end"]
     shaft = draw_strokes(f"M{x0:.3f} {y0:.3f}L{x1:.3f} {y1:.3f}", "tw-shaft")
     ring, head = draw_strokes(shape_path(Shape.ARROW, scale=scale)), draw_strokes(arrow_head(scale), "tw-head")
