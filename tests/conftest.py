@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several wait for each other, ten times as long beside other work
 settings.register_profile("shared-machine", deadline=None)  # the first example may import a library
 settings.load_profile("shared-machine")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from functools import cache
@@ -70,12 +71,18 @@ def reward_variety(monkey) -> None:
 
 
 def main(model: str, out: str) -> None:
-    """Trains in a new run folder; the test kills this process."""
+    """Trains in a new run folder and waits after five steps; the test kills this process there."""
     from training.stages import run_stage1
+
+    class PausingRun(RunFolder):
+        def log_metrics(self, step, epoch, values):
+            super().log_metrics(step, epoch, values)
+            if step == 5:
+                signal.pause()
 
     reward_variety(setattr)
     config = stage1_config(Path(model))
-    run = RunFolder.create(out, stage="stage1", config=config, command=[], seed=0)
+    run = PausingRun.create(out, stage="stage1", config=config, command=[], seed=0)
     with run.session():
         run_stage1(config, run)
 

@@ -92,10 +92,9 @@ def test_killed_and_resumed_run_has_the_metrics_of_an_uninterrupted_one(tmp_path
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
         whole = _train(tmp_path, monkeypatch, "whole")
         metrics = killed / "metrics.jsonl"
-        deadline = time.time() + 120
         while not metrics.exists() or metrics.read_bytes().count(b"\n") < 5:
-            assert process.poll() is None and time.time() < deadline
-            time.sleep(0.005)
+            assert process.poll() is None
+            time.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
     run = RunFolder.open(killed)
     assert run.status().state == "crashed"
