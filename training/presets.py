@@ -111,7 +111,7 @@ def qwen3_vl_8b(seed: int) -> PipelineConfig:
 
 
 def qwen3_vl_8b_lora(seed: int) -> PipelineConfig:
-    """The same with adapters of rank 64 on the language layers: about 50 GiB, so a GPU of 80 GB.
+    """`qwen3_vl_8b` with adapters of rank 64 on the language layers: about 50 GiB, so a GPU of 80 GB.
 
     The learning rate is ten times that of all weights, as adapters need (ours).
     """
@@ -125,11 +125,21 @@ def qwen3_vl_8b_lora(seed: int) -> PipelineConfig:
     )
 
 
+def qwen3_vl_8b_executor_32b(seed: int) -> PipelineConfig:
+    """`qwen3_vl_8b` with Qwen3-VL-32B-Thinking as the frozen tool agent of Stage 2, one of the paper's.
+
+    Serve it first with vLLM on GPUs of its own, at port 8000 of this machine; the planner's GPUs hold no part of it.
+    """
+    full = qwen3_vl_8b(seed)
+    return replace(full, stage2=replace(full.stage2, tool_agent="qwen3-vl@http://127.0.0.1:8000/v1"))
+
+
 PRESETS: dict[str, Callable[[int], PipelineConfig]] = {
     "tiny": tiny,
     "smoke": smoke,
     "qwen3-vl-8b": qwen3_vl_8b,
     "qwen3-vl-8b-lora": qwen3_vl_8b_lora,
+    "qwen3-vl-8b-executor-32b": qwen3_vl_8b_executor_32b,
 }
 
 
