@@ -24,6 +24,7 @@ from executors.device import DeviceExecutor
 from executors.errors import ExecutorError, InputError
 from executors.geometry import ImageSize, PointNorm
 from executors.trajectory import Observation
+from executors.x11_connection import end_with_server
 from executors.x11_keyboard import X11Keyboard
 
 SCROLL_CLICKS = 5
@@ -99,7 +100,7 @@ class DesktopExecutor(DeviceExecutor):
         from Xlib.error import ConnectionClosedError, DisplayError
 
         try:
-            self._watched = self._watched or Display(self._display_name)
+            self._watched = self._watched or end_with_server(Display(self._display_name))
             pointer = self._watched.screen().root.query_pointer()
         except (ConnectionClosedError, DisplayError, OSError):
             return False
@@ -270,6 +271,7 @@ def _load_pyautogui(display: str) -> Any:
         raise ExecutorError("reset", f"pyautogui cannot be imported ({error}): apt install python3-tk") from None
     if not is_first:
         importlib.reload(pyautogui.platformModule)  # its connection may be to another display, or dead
+    end_with_server(pyautogui.platformModule._display)
     pyautogui.FAILSAFE = False
     pyautogui.PAUSE = 0
     return pyautogui

@@ -308,6 +308,16 @@ def test_second_desktop_in_one_process_is_refused(display, desktop):
     assert desktop.observe().image is not None
 
 
+def is_running(name: str) -> bool:
+    """True when a thread of this name does not end within a few seconds."""
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        if all(thread.name != name for thread in threading.enumerate()):
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def test_display_that_dies_is_a_failure_and_another_can_be_opened(display, shown, other_server):
     server, name = other_server
     executor = DesktopExecutor(display=name, settle_seconds=0.0, time_limit_seconds=3.0)
@@ -319,6 +329,7 @@ def test_display_that_dies_is_a_failure_and_another_can_be_opened(display, shown
             executor.execute(Action(type="hover", point=CANVAS))
     executor.close()
     assert time.monotonic() - started < 8
+    assert not is_running("desktop")
     again = DesktopExecutor(display=display)
     assert again.reset().image_size.width_px == WIDTH
     again.close()
@@ -336,6 +347,8 @@ def test_display_that_hangs_is_a_failure_within_the_time_limit(other_server):
         executor.observe()
     executor.close()
     assert time.monotonic() - started < 8
+    server.kill()
+    assert not is_running("desktop")
 
 
 def test_display_that_is_not_there_is_told():
