@@ -27,6 +27,8 @@ from training.planner import ReplayPlanner
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE, SPLIT = "alarm_on", "train"
+PATIENCE_MS = 120_000
+"""Longest wait for something on a page; a machine with other work to do needs it."""
 START_SECONDS = 600
 """Longest wait for an answer; a machine with other work to do needs it."""
 
@@ -166,6 +168,7 @@ def open_page(browser) -> Iterator[object]:
     def open_page(url: str, **options: object):
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(_LEAVE_QUIETLY)
         page = context.new_page()
         page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import PIL.Image
 
 from executors.geometry import ImageSize
+from tests.workbench.conftest import PATIENCE_MS
 from workbench.screen import Mark, png_data_uri, render_screen, render_steps, screen_script
 from workbench.theme import read_css
 
 ADDRESS = "http://localhost:9/"
-PATIENCE_MS = 120_000
-"""A machine with much else to do is slow; that is not what these tests are about."""
 
 _PAGE = """<!doctype html><html class="{theme}"><meta charset="utf-8"><title>screen</title>
 <style>body {{ margin: 0; font-family: system-ui; }} .tw-link {{ padding: 10px; }} {css}</style>

@@ -11,7 +11,6 @@ from tests.workbench.compare_helpers import ATTACK, make_two
 from tests.workbench.conftest import start_app
 
 pytestmark = pytest.mark.slow
-PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,6 @@ def server(tmp_path_factory, data_root: Path) -> Iterator[str]:
 
 def test_two_are_compared_a_flip_is_queued_and_the_report_exported(server: str, open_page, tmp_path) -> None:
     page = open_page.open(server)
-    page.set_default_timeout(PATIENCE_MS)
     page.on("dialog", lambda dialog: dialog.accept("first"))
     page.get_by_role("tab", name="Compare", exact=True).click()
     page.get_by_label("weak").check()
@@ -72,13 +70,11 @@ def test_two_are_compared_a_flip_is_queued_and_the_report_exported(server: str, 
     assert "strong" in report and "<script" not in report
 
     other = open_page.open(f"{server}/?comparison=first")
-    other.set_default_timeout(PATIENCE_MS)
     other.locator(".cmp-better", has_text="strong is better than weak").wait_for()
 
 
 def test_an_evaluation_is_launched_watched_and_can_then_be_chosen(server: str, open_page) -> None:
     page = open_page.open(server)
-    page.set_default_timeout(PATIENCE_MS)
     page.get_by_role("tab", name="Compare", exact=True).click()
     page.get_by_role("tab", name="New evaluation").click()
     page.locator("#cmp-plan", has_text="give the evaluation a name").wait_for()

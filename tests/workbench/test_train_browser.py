@@ -19,7 +19,6 @@ from training.run_folder import RunFolder
 
 pytestmark = pytest.mark.flows
 
-PATIENCE_MS = 60_000
 TRAINING_MS = 600_000
 
 
@@ -51,7 +50,6 @@ def server(runs_root: Path) -> Iterator[str]:
 
 def open_tab(page, run: str = "") -> None:
     """Goes to the Train tab, and to a run or, with "new", to the form."""
-    page.set_default_timeout(PATIENCE_MS)
     page.get_by_role("tab", name="Train").click()
     page.locator("#tr-launcher form").wait_for(state="attached")
     if run:
