@@ -1,7 +1,8 @@
 """Running one stage in its run folder, and the pipeline of all three.
 
-A pipeline folder holds `pipeline.json` (preset, seed), the run folders `1_sft`, `2_stage1` and `3_stage2`, and at the
-end `planner/`, the result in bfloat16. A stage that is finished is never run again.
+A pipeline folder holds `pipeline.json` (preset, seed), the run folders `1_sft` (and `1_sft_again`, where the preset has
+a second SFT), `2_stage1` and `3_stage2`, and at the end `planner/`, the result in bfloat16. A stage that is finished is
+never run again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from training.config import STAGES, from_dict
 from training.presets import get_preset
 from training.run_folder import RunFolder, RunStatus, is_first_process
 
-PIPELINE_FOLDERS = {"sft": "1_sft", "stage1": "2_stage1", "stage2": "3_stage2"}
+PIPELINE_FOLDERS = {"sft": "1_sft", "sft_again": "1_sft_again", "stage1": "2_stage1", "stage2": "3_stage2"}
+"""Parts of a `PipelineConfig` in the order in which they run, and their run folders."""
 _RUNNERS = {
     "sft": ("training.sft", "run_sft"),
     "stage1": ("training.stages", "run_stage1"),
@@ -135,8 +137,8 @@ def resume_pipeline(path: Path, command: Sequence[str]) -> RunStatus:
     stages = get_preset(preset, seed)
     status = RunStatus(state="finished")
     before: Path | None = None
-    for stage, folder in PIPELINE_FOLDERS.items():
-        config = getattr(stages, stage)
+    for part, folder in PIPELINE_FOLDERS.items():
+        config = getattr(stages, part)
         if config is None:
             continue
         if before is not None:
@@ -145,7 +147,7 @@ def resume_pipeline(path: Path, command: Sequence[str]) -> RunStatus:
         if (run_path / "run.json").is_file():
             status = resume_stage(run_path, command)
         else:
-            status = start_stage(stage, config, run_path, command)
+            status = start_stage(part.removesuffix("_again"), config, run_path, command)
         if status.state != "finished":
             return status
         before = run_path / "final"

@@ -34,6 +34,8 @@ class PipelineConfig:
     sft: SftConfig | None
     stage1: Stage1Config
     stage2: Stage2Config
+    sft_again: SftConfig | None = None
+    """A second SFT, from the first one's result."""
 
 
 def tiny(seed: int) -> PipelineConfig:
@@ -44,20 +46,29 @@ def tiny(seed: int) -> PipelineConfig:
         num_steps=80, batch_size=32, learning_rate=5e-5, precision="bfloat16", save_every=20, seed=seed
     )
     grpo = GrpoConfig(group_size=8, max_completion_tokens=160)
+    sft = SftConfig(
+        data=data,
+        forecast=ForecastConfig(prompt_style="compact"),
+        optim=OptimConfig(
+            num_steps=1100, batch_size=16, learning_rate=8e-4, warmup_ratio=0.04, schedule="cosine",
+            optimizer="muon", precision="bfloat16", save_every=100, seed=seed,
+        ),
+        text_warmup_steps=250,
+        text_warmup_batch_size=48,
+        reading_steps=2400,
+        reading_batch_size=12,
+        eval_every=100,
+        eval_samples=32,
+    )  # fmt: skip
     return PipelineConfig(
-        sft=SftConfig(
-            data=data,
-            forecast=ForecastConfig(prompt_style="compact"),
-            optim=OptimConfig(
-                num_steps=1100, batch_size=16, learning_rate=8e-4, warmup_ratio=0.04, schedule="cosine",
-                optimizer="muon", precision="bfloat16", save_every=100, seed=seed,
-            ),
-            text_warmup_steps=250,
-            text_warmup_batch_size=48,
-            reading_steps=2400,
-            reading_batch_size=12,
-            eval_every=100,
-            eval_samples=32,
+        sft=sft,
+        sft_again=replace(
+            sft,
+            model=FROM_STAGE_BEFORE,
+            data=replace(data, num_episodes=3000, seed=seed + 1000),
+            optim=replace(sft.optim, num_steps=1400, learning_rate=6e-4, seed=seed + 1000),
+            text_warmup_steps=0,
+            reading_steps=1300,
         ),
         stage1=Stage1Config(model=FROM_STAGE_BEFORE, data=replace(rl_data, seed=seed + 1), grpo=grpo, optim=rl_optim),
         stage2=Stage2Config(model=FROM_STAGE_BEFORE, data=replace(rl_data, seed=seed + 2), grpo=grpo, optim=rl_optim),

@@ -66,8 +66,10 @@ def _miniature(seed):
     optim = OptimConfig(num_steps=1, batch_size=2, learning_rate=1e-4, num_threads=1, seed=seed)
     grpo = GrpoConfig(group_size=2, max_completion_tokens=8)
     before = presets.FROM_STAGE_BEFORE
+    sft = SftConfig(tiny=TINY, data=DATA, forecast=FORECAST, optim=optim, eval_samples=0)
     return presets.PipelineConfig(
-        sft=SftConfig(tiny=TINY, data=DATA, forecast=FORECAST, optim=optim, eval_samples=0),
+        sft=sft,
+        sft_again=dataclasses.replace(sft, model=before),
         stage1=Stage1Config(model=before, data=DATA, grpo=grpo, optim=dataclasses.replace(optim, num_steps=2)),
         stage2=Stage2Config(model=before, data=DATA, grpo=grpo, optim=optim),
     )
@@ -87,9 +89,10 @@ def test_pipeline_stops_resumes_skips_finished_stages_and_exports_the_planner(tm
     monkeypatch.setattr(RunFolder, "create", classmethod(create_and_ask_stage1_to_stop))
     assert cli.main(["train", "pipeline", "--preset", "smoke", "--seed", "5", "--out", str(out)]) == 0
     assert "stopped (asked to stop)" in capsys.readouterr().out
-    sft, stage1 = RunFolder.open(out / "1_sft"), RunFolder.open(out / "2_stage1")
+    sft, again, stage1 = [RunFolder.open(out / name) for name in ("1_sft", "1_sft_again", "2_stage1")]
     assert (sft.status().state, stage1.status().state) == ("finished", "stopped")
-    assert stage1.config["model"] == str(out / "1_sft" / "final") and stage1.info["seed"] == 5
+    assert (again.stage, again.config["model"]) == ("sft", str(out / "1_sft" / "final"))
+    assert stage1.config["model"] == str(out / "1_sft_again" / "final") and stage1.info["seed"] == 5
     assert not (out / "3_stage2").exists()
     finished_at = sft.status().time
 
@@ -118,8 +121,10 @@ def test_run_of_another_stage_is_not_resumed(tmp_path, capsys):
 def test_presets_are_valid_and_seeded(name):
     stages = presets.get_preset(name, 7)
     configs = {stage: getattr(stages, stage) for stage in pipeline.PIPELINE_FOLDERS}
+    again = configs.pop("sft_again")
     assert {config.optim.seed for config in configs.values() if config is not None} == {7}
-    assert [stage for stage, config in configs.items() if config is None] in ([], ["sft"])
+    assert again is None or again.optim.seed not in (7, presets.get_preset(name, 8).sft_again.optim.seed)
+    assert {stage for stage, config in configs.items() if config is None} <= {"sft"}
     if stages.sft is None:  # a pretrained checkpoint needs no warm start
         assert stages.stage1.model != presets.FROM_STAGE_BEFORE
     else:
