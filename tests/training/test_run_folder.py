@@ -149,7 +149,15 @@ def test_stop_file_asks_for_a_stop(run):
     assert run.stop_reason() == "asked to stop"
 
 
-def test_first_interrupt_asks_for_a_stop_and_the_second_stops(run):
+@pytest.fixture
+def interruptible():
+    """The handler of a program in the foreground; a shell lets one in the background ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_first_interrupt_asks_for_a_stop_and_the_second_stops(run, interruptible):
     with pytest.raises(KeyboardInterrupt), run.session():
         os.kill(os.getpid(), signal.SIGINT)
         assert run.stop_reason() == "interrupted from the keyboard"
