@@ -325,6 +325,7 @@ def test_the_shipped_planner_forecasts_within_20_seconds_and_reaches_a_goal(open
         seconds = time.monotonic() - started
         press(page, "run")
         page.locator("#ep-status .tw-success").wait_for()
+        page.context.close()
     finally:
         process.terminate()
         process.wait(timeout=60)
