@@ -89,8 +89,8 @@ _NEW_PROJECT = (
 def render_no_project() -> str:
     """What to do first."""
     return render_empty("Reference trajectories of a team", [
-        "Stage 1 is as good as the trajectories it learns from. Here they are imported, corrected, reviewed and named as "
-        "dataset revisions that training runs lead back to.",
+        "Stage 1 is as good as the trajectories it learns from. Here they are imported, corrected, reviewed and named "
+        "as dataset revisions that training runs lead back to.",
         "Make a project on the left (a reviewer does), then import trajectories into it.",
     ])
 

@@ -1,0 +1,146 @@
+"""The Annotate tab in a real browser, from an imported AgentNet sample to an export that is imported identically."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from executors.trajectory import read_trajectories
+from tests.workbench.conftest import start_app
+
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture
+def server(tmp_path: Path, data_root: Path) -> Iterator[str]:
+    """The address of an app over an empty store."""
+    planner = f"replay:{data_root / 'oracle.jsonl'}"
+    process, url, _ = start_app("--data", str(data_root), "--planner", planner, store=tmp_path / "store")
+    yield url
+    process.terminate()
+    process.wait(timeout=60)
+
+
+def zipped(folder: Path, archive: Path) -> Path:
+    with zipfile.ZipFile(archive, "w") as out:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                out.write(path, path.relative_to(folder))
+    return archive
+
+
+class Editor:
+    """The page with a trajectory open."""
+
+    def __init__(self, page) -> None:
+        self.page = page
+
+    def saved(self) -> None:
+        """Waits until nothing is on its way to the server."""
+        self.page.locator("#an-saved", has_text="Saved").wait_for()
+
+    def field(self, name: str) -> str:
+        return self.page.locator(f"[data-field={name}]").input_value()
+
+    def num_steps(self) -> int:
+        return self.page.locator("#an-strip li").count()
+
+    def click(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+
+def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identically(
+    server: str, open_page, samples: Path, tmp_path: Path
+) -> None:
+    page = open_page.open(server)
+    page.set_default_timeout(PATIENCE_MS)
+    page.get_by_role("tab", name="Annotate", exact=True).click()
+    page.get_by_text("Reference trajectories of a team").wait_for()
+    page.locator("[data-form=add_project] [name=name]").fill("desk")
+    page.get_by_role("button", name="Make project").click()
+    page.get_by_text("This project is empty").wait_for()
+    page.locator("#an-import-form").select_option("agentnet")
+    page.set_input_files("#an-upload", zipped(samples / "agentnet", tmp_path / "agentnet.zip"))
+    page.locator(".an-report", has_text="1 kept, 0 refused").wait_for()
+    page.get_by_role("button", name="Next task").click()
+    editor = Editor(page)
+    mark = page.locator("#an-screen g.tw-mark")
+    mark.wait_for()
+    assert editor.num_steps() == 15
+
+    arguments = editor.field("arguments")  # a point is dragged
+    grip = mark.locator(".tw-grip").bounding_box()
+    x, y = grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 200, y - 150, steps=4)
+    page.mouse.up()
+    page.wait_for_function("before => document.querySelector('[data-field=arguments]').value !== before", arg=arguments)
+    editor.saved()
+    dragged = editor.field("arguments")
+
+    page.locator("[data-field=type]").select_option("left_double")  # a type is changed, and its point stays
+    page.locator("#an-strip [aria-current=true] code", has_text="left_double").wait_for()
+    editor.saved()
+    assert editor.field("arguments") == dragged
+
+    editor.click("Insert after")  # a step without words is an error at once, with a link to it
+    page.locator("#an-checks", has_text="no instruction").wait_for()
+    assert editor.num_steps() == 16 and page.get_by_role("button", name="Submit for review").is_disabled()
+    page.locator("[data-field=instruction]").fill("wait for the window")
+    page.locator("#an-checks li", has_text="no instruction").wait_for(state="detached")
+    editor.saved()
+
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")  # the words, then the step
+    page.locator("#an-checks", has_text="no instruction").wait_for()
+    page.keyboard.press("Control+z")
+    page.wait_for_function("document.querySelectorAll('#an-strip li').length === 15")
+    editor.saved()
+    page.reload()
+    page.get_by_role("tab", name="Annotate", exact=True).click()
+    page.wait_for_function("document.querySelectorAll('#an-strip li').length === 15")
+    editor.click("Redo")
+    page.wait_for_function("document.querySelectorAll('#an-strip li').length === 16")
+    editor.click("Redo")
+    page.locator("#an-checks li", has_text="no instruction").wait_for(state="detached")
+    editor.saved()
+
+    page.locator("#an-why").fill("the point, the type, a pause")
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("Revision 2 waits for review.").wait_for()
+    page.get_by_role("button", name="Next review").click()
+    page.locator("#an-head", has_text="Reviewing revision 2").wait_for()
+    editor.click("History")
+    page.locator(".an-history", has_text="the point, the type, a pause").wait_for()
+    editor.click("Accept")
+    page.get_by_text("Accepted.").wait_for()
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export", exact=True).click()
+    archive = tmp_path / "out.zip"
+    download.value.save_as(archive)
+    page.locator("[data-form=add_project]").evaluate("form => form.closest('details').open = true")
+    page.locator("[data-form=add_project] [name=name]").fill("back")
+    page.get_by_role("button", name="Make project").click()
+    page.get_by_text("This project is empty").wait_for()
+    page.locator("#an-import-form").select_option("trajectories")
+    page.set_input_files("#an-upload", archive)
+    page.locator(".an-report", has_text="1 kept, 0 refused").wait_for()
+    page.locator("#an-export-state").select_option("")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export", exact=True).click()
+    download.value.save_as(tmp_path / "again.zip")
+    for name in ("out", "again"):
+        zipfile.ZipFile(tmp_path / f"{name}.zip").extractall(tmp_path / name)
+    (first,), (second,) = (list(read_trajectories(next((tmp_path / name).glob("*.jsonl")))) for name in ("out", "again"))
+    pixels = [[step.observation.load_image().tobytes() for step in one.steps] for one in (first, second)]
+    assert pixels[0] == pixels[1]
+    lines = [next((tmp_path / name).glob("*.jsonl")).read_text().replace("back_images", "desk_images")
+             for name in ("out", "again")]
+    assert lines[0] == lines[1]
+    assert first.steps[0].action.type == "left_double" and first.steps[1].instruction == "wait for the window"
+    assert len(first.steps) == 16
