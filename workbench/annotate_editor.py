@@ -54,13 +54,14 @@ def render_head(work: Work, findings: Sequence[Finding]) -> str:
         f'<div class="an-head-line">{button("← List", "list", title="Back to the list; the draft stays")}'
         f'<span class="an-what">{safe_text(what)} of <b>{name_html(row.source_id, 80)}</b></span>'
         f"{state_badge(row.state)}"
-        f'<span class="an-saved" id="an-saved" role="status">{_saved(work)}</span>'
+        f'<span class="an-saved" id="an-saved" role="status">{saved_words(work)}</span>'
         f'<span class="an-tools">{tools}{button("History", "history")}{button("Keys ?", "keys")}</span></div>'
         f'<div class="an-head-line an-finish">{_finish(work, findings)}</div>'
     )
 
 
-def _saved(work: Work) -> str:
+def saved_words(work: Work) -> str:
+    """When the draft was stored last."""
     return f"Saved {work.draft.saved[11:19]} UTC" if work.draft is not None else "Nothing is changed here"
 
 

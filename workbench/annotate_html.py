@@ -24,6 +24,7 @@ from workbench.compare_html import name_html, table
 from workbench.episode_archive import day_and_time, plural
 from workbench.episode_store import EpisodeRow
 from workbench.screen import render_empty, safe_text
+from workbench.store import utc_now
 
 STATE_WORDS = {"waiting": ("○", "waiting"), "submitted": ("◐", "to review"), "returned": ("↩", "returned"),
                "accepted": ("✓", "accepted")}
@@ -129,7 +130,7 @@ def _list_row(row: TrajectoryRow, tasks: Sequence[Task]) -> str:
     held = ", ".join(
         f"{name_html(task.holder or 'this server', 60)}{' (2nd)' if task.branch != 'main' else ''} "
         f"{button('Break', 'break', title='Take the task out of their hands; their draft stays', task=task.number)}"
-        for task in tasks if task.lease_until
+        for task in tasks if task.lease_until > utc_now()  # one that ran out is free for the next who asks
     )
     reason = row.origin.get("reason")
     told = f'<span class="tr-soft an-origin">{safe_text(reason, 120)}</span>' if reason else ""

@@ -31,6 +31,7 @@ from workbench.annotate_editor import (
     render_step_screen,
     render_strip,
     render_whole,
+    saved_words,
 )
 from workbench.annotate_help import Proposal, accept, ground, propose
 from workbench.annotate_versions import render_difference, render_forecast, render_history, render_three_way
@@ -231,6 +232,7 @@ class WorkViews:
         answer: Answer = {
             "trajectory": work.row.id, "mode": work.mode, "branch": work.branch, "revision": work.revision, "step": key,
             "place": keys.index(key), "keys": list(keys), "version": work.draft.version if work.draft else 0,
+            "saved": saved_words(work),
             "parts": {name: part for name, part in parts.items() if seen.get(name) != part["hash"]},
         }
         if work.lease is not None:

@@ -38,6 +38,7 @@ const adopt = (answer) => {
   view.open = { trajectory, mode, branch, revision, step, place };
   keepView();
   showParts(answer);
+  showSaving(numPending ? "Saving …" : answer.saved, numPending ? "busy" : "");
   syncFields(hasMoved);
   if (hasMoved) showTool();
   byId("an-forecast-card").hidden = !byId("an-forecast").childElementCount;
@@ -94,7 +95,7 @@ const inTurn = (action) => {
 
 const send = (name, more, field = "") => {
   numPending++;
-  if (isEditing()) showSaving("Saving …", "busy");
+  if (isEditing() && name !== "refresh") showSaving("Saving …", "busy");
   return inTurn(async () => {
     let answer = null;
     while (work && !(answer = await ask(name, question(typeof more === "function" ? more() : more)))) {
@@ -109,9 +110,7 @@ const send = (name, more, field = "") => {
       return answer;
     }
     if (field) showFieldError(field, "");
-    forgetParts("head"); // it says when it was saved
     adopt(answer);
-    if (numPending) showSaving("Saving …", "busy");
     return answer;
   });
 };

@@ -136,11 +136,11 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     download.value.save_as(tmp_path / "again.zip")
     for name in ("out", "again"):
         zipfile.ZipFile(tmp_path / f"{name}.zip").extractall(tmp_path / name)
-    (first,), (second,) = (list(read_trajectories(next((tmp_path / name).glob("*.jsonl")))) for name in ("out", "again"))
+    files = [next((tmp_path / name).glob("*.jsonl")) for name in ("out", "again")]
+    (first,), (second,) = (list(read_trajectories(file)) for file in files)
     pixels = [[step.observation.load_image().tobytes() for step in one.steps] for one in (first, second)]
     assert pixels[0] == pixels[1]
-    lines = [next((tmp_path / name).glob("*.jsonl")).read_text().replace("back_images", "desk_images")
-             for name in ("out", "again")]
+    lines = [file.read_text().replace("back_images", "desk_images") for file in files]
     assert lines[0] == lines[1]
     assert first.steps[0].action.type == "left_double" and first.steps[1].instruction == "wait for the window"
     assert len(first.steps) == 16
