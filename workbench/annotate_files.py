@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from executors.errors import InputError, MissingFileError, OutputError
+from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
 from executors.trajectory import Trajectory
 from training.benchmarks.recordings import recorded_episode
 from training.datasets.report import ImportReport
@@ -105,6 +105,11 @@ class AnnotateFiles:
             report = read_in(self.store, target, _entry(folder, form), form, person=person)
             report.path = path.name
             return report
+        except OSError as error:
+            if isinstance(error, WorkbenchError):
+                raise
+            raise OutputError(f"cannot unpack {path.name} ({error.strerror or error}): free the disk, or give its folder "
+                              "by the path below --data") from None
         finally:
             drop(folder)
 
@@ -202,7 +207,7 @@ class AnnotateFiles:
             pack(folder, archive)
             shutil.rmtree(folder)
         except OSError as error:
-            if isinstance(error, OutputError):
+            if isinstance(error, WorkbenchError):
                 raise
             raise OutputError(f"cannot write {self.exports} ({error.strerror or error}): free the disk") from None
         report.path = archive.name
@@ -248,11 +253,12 @@ def _inside(root: Path, name: str, what: str) -> Path:
     """
     try:
         path = (root / name).resolve()
-    except (ValueError, OSError):
+        is_there = path.exists()
+    except (ValueError, OSError):  # a null character, or a name that is too long
         raise InputError(f"{what} {name[:80]!r} is not a usable name: choose another") from None
     if not path.is_relative_to(root) or path == root:
         raise InputError(f"{what} {name[:80]!r} is not below {root}: choose one that is")
-    if not path.exists():
+    if not is_there:
         raise MissingFileError(f"{what} {name[:80]!r} does not exist below {root}: check it")
     return path
 

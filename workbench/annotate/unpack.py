@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from executors.errors import InputError
@@ -22,6 +24,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
 
     Raises:
         InputError: it is no zip archive or a damaged one, a member leaves the folder, or there is too much of it.
+        OSError: a file cannot be written.
     """
     try:
         with zipfile.ZipFile(archive) as found:
@@ -31,9 +34,10 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> None:
             left = max_bytes
             for member in members:
                 left = _write(found, member, folder, left, archive.name)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError,
+            ValueError) as error:  # all that damaged, encrypted or strangely packed members make the library raise
         raise InputError(f"{archive.name} is no zip archive that can be read ({error}): pack it again") from None
 
 
