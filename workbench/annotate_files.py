@@ -108,7 +108,8 @@ class AnnotateFiles:
         except OSError as error:
             if isinstance(error, WorkbenchError):
                 raise
-            raise OutputError(f"cannot unpack {path.name} ({error.strerror or error}): free the disk, or give its folder "
+            reason = error.strerror or error
+            raise OutputError(f"cannot unpack {path.name} ({reason}): free the disk, or give its folder "
                               "by the path below --data") from None
         finally:
             drop(folder)

@@ -169,4 +169,4 @@ def render_forecast(work: Work, key: str, steps: Sequence[ForecastStep], planner
     head = ("t", "In this trajectory", f"Forecast of {safe_text(planner, 60)}", "")
     told = ('<p class="tr-soft">Accepting takes action and words; the place is looked up by the words on the screen of '
             "that step, and is empty where it is not found.</p>")
-    return f"<h2>Forecast from step {place + 1}</h2>{told}{table(head, rows)}"
+    return f"<h2 class=\"tw-heading\">Forecast from step {place + 1}</h2>{told}{table(head, rows)}"

@@ -18,7 +18,7 @@ from executors.errors import InputError, MissingFileError, WorkbenchError
 from executors.trajectory import Observation
 from training.planner import Planner
 from workbench.annotate.checks import check
-from workbench.annotate.document import StaleError
+from workbench.annotate.document import Document, StaleError
 from workbench.annotate.queue import LeaseError, StaleSaveError, SubmissionError
 from workbench.annotate.revisions import MAIN
 from workbench.annotate_desk import AnnotateDesk, Work
@@ -98,16 +98,14 @@ class WorkViews:
             self.desk.discard(*place)
             work = self.desk.open(person, place[1], text(ask, "mode"))
             return self._state(work, ask, person)
+        before = self.desk.draft(*place).document
         if what in ("undo", "redo"):
             draft = self.desk.step_in_log(*place, is_redo=what == "redo")
         elif isinstance(what, Mapping):
-            before = self.desk.draft(*place).document.keys
             draft = self.desk.edit(*place, what)
-            fresh = [key for key in draft.document.keys if key not in before]
-            if fresh:  # the step that was put in is the one to go on with
-                ask = {**ask, "step": fresh[0]}
         else:
             raise InputError("this edit did not arrive whole: load the page again")
+        ask = {**ask, "step": _step_to_show(before, draft.document, ask.get("step"))}
         return self._now({**ask, "version": draft.version}, person)
 
     @answering
@@ -238,6 +236,13 @@ class WorkViews:
         if work.lease is not None:
             answer |= {"task": work.lease.task.number, "token": work.lease.token, "until": work.lease.until}
         return answer
+
+
+def _step_to_show(before: Document, after: Document, shown: object) -> object:
+    """The key of the first step that was put in or changed, so that an undo is seen; `shown` where it is among them."""
+    old = {step.key: step for step in before.steps}
+    changed = [step.key for step in after.steps if old.get(step.key) != step]
+    return shown if shown in changed or not changed else changed[0]
 
 
 def _texts(ask: Mapping[str, Any], name: str) -> dict[str, str]:

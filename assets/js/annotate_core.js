@@ -25,6 +25,16 @@ const say = (sentence, tone = "success", box = "an-message") => {
   byId(box).append(card);
 };
 
+// A server that was started again has forgotten who is logged in; what is not stored yet waits here meanwhile.
+const loginHint = async () => {
+  try {
+    const { status } = await fetch(new URL("gradio_api/login_check", document.baseURI));
+    return status === 401 ? " It asks who you are: open this address in another tab and log in, this page then goes on." : "";
+  } catch {
+    return "";
+  }
+};
+
 // The server's answer, {error, kind} where it refused; null where it is away, which is told.
 const ask = async (name, question) => {
   try {
@@ -32,7 +42,7 @@ const ask = async (name, question) => {
     tell("");
     return answer;
   } catch (error) {
-    tell(`The server does not answer (${error.message}). Trying again.`);
+    tell(`The server does not answer (${error.message}). Trying again.${await loginHint()}`);
     return null;
   }
 };

@@ -85,6 +85,10 @@ const onRefusal = async (answer, field = "") => {
   if (!field || !showFieldError(field, answer.error)) say(answer.error, "error", "an-message-work");
 };
 
+// Edits that may be made again to a draft that another window of the same person changed: each sets one thing of the step
+// that it names, and the log keeps what the other window set.
+const REPEATABLE = ["goal", "outcome", "difficulty", "instruction", "thought", "action", "target", "point", "ends", "mark"];
+
 // ---- one question after another
 let chain = Promise.resolve();
 const inTurn = (action) => {
@@ -101,6 +105,12 @@ const send = (name, more, field = "") => {
     while (work && !(answer = await ask(name, question(typeof more === "function" ? more() : more)))) {
       showSaving("Not saved: the server does not answer", "bad");
       await pause(RETRY_MS);
+    }
+    if (work && answer?.kind === "stale" && REPEATABLE.includes(more.edit?.name)) {
+      const fresh = await ask("refresh", question());
+      if (fresh && !fresh.error) work.version = fresh.version;
+      answer = (await ask(name, question(more))) ?? answer;
+      if (!answer.error) say("This draft was changed in another window: both changes are in it now.", "info", "an-message-work");
     }
     numPending--;
     if (!work || !answer) return null;
@@ -248,7 +258,9 @@ const showHistory = async () => {
   const box = byId("an-versions");
   if (box.querySelector(".an-history")) return box.replaceChildren();
   const answer = await versions({ act: "history" });
-  if (answer) box.innerHTML = `<section class="tw-card an-history" aria-label="History"><h2>History</h2>${answer.html}<div id="an-difference"></div></section>`;
+  if (!answer) return;
+  box.innerHTML = `<section class="tw-card an-history" aria-label="History"><h2>History</h2>${answer.html}<div id="an-difference"></div></section>`;
+  box.scrollIntoView({ block: "nearest" });
 };
 
 const join = () => {
