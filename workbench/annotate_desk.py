@@ -261,12 +261,11 @@ class AnnotateDesk:
     # ---- history and comments
 
     def history(self, person: str, trajectory: str) -> list[Revision]:
-        """All revisions; those that would end a blind second annotation are left out for who makes it."""
+        """All revisions; where two annotate blindly, neither is told of the other's."""
         self._may_look(person)
         found = self.store.history(trajectory)
-        if self._is_blind(person, trajectory):
-            return [r for r in found if r.branch == SECOND or r.number == 1]
-        return found
+        hidden = self._hidden_branch(person, trajectory)
+        return [r for r in found if r.branch != hidden or (r.branch, r.number) == (MAIN, 1)]
 
     def difference(self, person: str, trajectory: str, before: int, after: int) -> tuple[Change, Document]:
         """What leads from one main revision to another, and the document before."""
@@ -280,9 +279,9 @@ class AnnotateDesk:
         return self.store.restore(trajectory, number, why=why, person=person, branch=branch)
 
     def comments(self, person: str, trajectory: str, branch: str) -> list[Comment]:
-        """What was said about a branch; nothing about the first one for who annotates the second blindly."""
+        """What was said about a branch; nothing about one that the person must not see yet."""
         self._may_look(person)
-        if branch == MAIN and self._is_blind(person, trajectory):
+        if branch == self._hidden_branch(person, trajectory):
             return []
         return self.queue.comments(trajectory, branch)
 
@@ -307,20 +306,21 @@ class AnnotateDesk:
                 return task
         raise MissingFileError(f"trajectory {trajectory[:80]} has no {branch[:40]!r} task: choose one of the list")
 
-    def _is_blind(self, person: str, trajectory: str) -> bool:
-        """Whether the person is making the second annotation, so must not see the first one."""
-        if not person:
-            return False
+    def _hidden_branch(self, person: str, trajectory: str) -> str:
+        """The branch that the person must not see, because they annotate the other one blindly; "" for none."""
+        tasks = self.queue.tasks(trajectory)
+        if not person or len(tasks) < 2:
+            return ""
         draft = self.drafts.find(trajectory, person)
-        if draft is not None and draft.branch == SECOND:
-            return True
-        return any(
-            task.branch == SECOND and task.state in ("waiting", "returned") and person in (task.holder, task.annotator)
-            for task in self.queue.tasks(trajectory)
-        )
+        for task in tasks:
+            is_theirs = person in (task.holder, task.annotator) or (draft is not None and draft.branch == task.branch)
+            is_blind = task.branch == SECOND or not task.submitted  # once submitted it is fixed
+            if is_theirs and is_blind and task.state in ("waiting", "returned"):
+                return MAIN if task.branch == SECOND else SECOND
+        return ""
 
     def _check_blind(self, person: str, trajectory: str, revision: int, branch: str) -> None:
-        if branch == MAIN and revision != 1 and self._is_blind(person, trajectory):
+        if (branch, revision) != (MAIN, 1) and branch == self._hidden_branch(person, trajectory):
             raise InputError("you annotate this trajectory blindly: submit yours before you look at the other one")
 
 

@@ -1,7 +1,7 @@
 """What a page asks to be done to a document, read with distrust and turned into a `Change`.
 
-A request is {"name": one of `EDITS`, "key": the step's, ...}; what else it holds stands at each edit. Boxes are
-[left, top, right, bottom] and points {"x", "y"}, canonical 0..1, or a person's text "0.1, 0.2, 0.3, 0.4".
+A request is {"name": one of `EDITS` or "screen", "key": the step's, ...}; what else it holds stands at each edit. Boxes
+are [left, top, right, bottom] and points {"x", "y"}, canonical 0..1, or a person's text "0.1, 0.2, 0.3, 0.4".
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def change_of(document: Document, ask: Ask, screens: Mapping[str, Observation]) 
         InputError: no such edit, a value that is none, or what the edit refuses.
     """
     name = text(ask, "name")
-    if name not in EDITS:
-        raise InputError(f"edit {name[:40]!r} is unknown: load the page again")
     if name == "screen":
         return _pair(document, ask, screens)
+    if name not in EDITS:
+        raise InputError(f"edit {name[:40]!r} is unknown: load the page again")
     return EDITS[name](document, ask)
 
 
@@ -50,7 +50,7 @@ def _ends(document: Document, ask: Ask) -> Change:
 
 
 def _action(document: Document, ask: Ask) -> Change:
-    """"type", and "arguments" as text; without them what fits of the old ones stays."""
+    """Another "type", and "arguments" as text; without them what fits of the old ones stays."""
     arguments = text(ask, "arguments") if ask.get("arguments") is not None else None
     return edits.set_action(document, text(ask, "key"), text(ask, "type"), arguments)
 
@@ -85,9 +85,9 @@ def _insert(document: Document, ask: Ask) -> Change:
 
 
 def _move(document: Document, ask: Ask) -> Change:
-    """"by" places on (or back), or to the place of the step "to"."""
+    """The step one place on or back, as "by" says: 1 or -1; at either end it stays."""
     key = text(ask, "key")
-    to = document.place(text(ask, "to")) if ask.get("to") else document.place(key) + whole(ask, "by", least=-1)
+    to = document.place(key) + whole(ask, "by", least=-1)
     return edits.move_step(document, key, max(0, min(len(document.steps) - 1, to)))
 
 
@@ -128,9 +128,8 @@ EDITS: dict[str, Callable[[Document, Ask], Change]] = {
     "split": lambda d, a: edits.split_step(d, text(a, "key")),
     "merge": lambda d, a: edits.merge_steps(d, text(a, "key")),
     "move": _move,
-    "screen": lambda d, a: _pair(d, a, {}),
 }
-"""Name of an edit -> what it makes of a document and a request."""
+"""Name of an edit -> what it makes of a document and a request; "screen" also needs the screens (`change_of`)."""
 
 
 # ---- values from a page

@@ -12,7 +12,7 @@ from executors.actions import Action
 from executors.errors import ExecutorError, InputError
 from executors.tool_agents import ElementTreeAgent
 from executors.trajectory import Observation
-from training.forecast import ForecastStep, without_points
+from training.forecast import Forecast, ForecastStep, without_points
 from training.planner import Planner, PlanRequest
 from training.prompts import HistoryItem
 from training.samples import spaces_of
@@ -35,8 +35,6 @@ class Proposal:
 
     def marks(self, observation: Observation) -> list[Mark]:
         """The steps as marks on the screen that they were forecast from."""
-        from training.forecast import Forecast
-
         return list(forecast_marks(Forecast(steps=self.steps), observation, _AGENT))
 
 

@@ -21,7 +21,7 @@ from workbench.annotate.checks import check
 from workbench.annotate.document import Document, StaleError
 from workbench.annotate.queue import LeaseError, StaleSaveError, SubmissionError
 from workbench.annotate.revisions import MAIN
-from workbench.annotate_desk import AnnotateDesk, Work
+from workbench.annotate_desk import MODES, AnnotateDesk, Work
 from workbench.annotate_edit import text, whole
 from workbench.annotate_editor import (
     render_checks,
@@ -199,7 +199,7 @@ class WorkViews:
 
     def _now(self, ask: Mapping[str, Any], person: str) -> Answer:
         mode = text(ask, "mode")
-        if mode not in ("annotate", "review", "fix", "look"):
+        if mode not in MODES:
             raise InputError(f"mode {mode[:40]!r} is unknown: load the page again")
         work = self.desk.work(person, text(ask, "trajectory"), mode, text(ask, "branch") or MAIN,
                               revision=whole(ask, "revision"))

@@ -243,6 +243,7 @@ def test_who_annotates_blindly_does_not_see_the_first_annotation(store, desk, vi
     first = Page(views, "ann", id)
     first.edit(name="goal", value="the first one's goal")
     first.finish("submit", why="first")
+    assert "first one" in Page(views, "vic", id, "look").parts["whole"]
     second = Page(views, "bob", id)
     assert second.state["branch"] == "second" and "first one" not in second.parts["whole"]
     assert [r.number for r in desk.history("bob", id)] == [1]
@@ -252,6 +253,19 @@ def test_who_annotates_blindly_does_not_see_the_first_annotation(store, desk, vi
     second.edit(name="goal", value="the second one's goal")
     second.finish("submit", why="second")
     assert "first one" in Page(views, "bob", id, "look").parts["whole"]
+
+
+def test_who_annotates_first_does_not_see_a_second_annotation_that_was_faster(store, desk, views) -> None:
+    project = store.add_project("twice", person="rev", second_share=1.0)
+    id = add(store, project)
+    first = Page(views, "ann", id)
+    second = Page(views, "bob", id)
+    second.edit(name="goal", value="the second one's goal")
+    second.finish("submit", why="second")
+    assert [(r.branch, r.number) for r in desk.history("ann", id)] == [("main", 1)]
+    assert "blindly" in views.open({"trajectory": id, "mode": "look", "branch": "second"}, "ann")["error"]
+    first.finish("submit", why="first")
+    assert [(r.branch, r.number) for r in desk.history("ann", id)] == [("main", 1), ("second", 1)]
 
 
 def test_a_forecast_is_shown_beside_the_steps_and_accepted_one_by_one(store, project, desk, views) -> None:
