@@ -81,14 +81,15 @@ def _step(step: DocumentStep | None, other: DocumentStep | None) -> str:
     shown = {
         "action": f"<code>{_action(step.step.action)}</code>", "instruction": safe_text(step.step.instruction, 400),
         "thought": safe_text(step.step.thought, 400),
-        "target": "" if step.step.target is None else f"target {_numbers(step.step.target)}",
+        "target": "" if step.step.target is None else _numbers(step.step.target),
         "marks": safe_text(", ".join([*(["correct"] if step.is_correct else []), *sorted(step.step.flags)]), 120),
-        "screen": safe_text(f"screen {seen.summary or (seen.image_path.stem[:8] if seen.image_path else 'none')}", 120),
-        "private boxes": f"{len(step.blur)} private boxes" if step.blur else "",
+        "screen": safe_text(seen.summary or (seen.image_path.stem[:8] if seen.image_path else ""), 120),
+        "private boxes": str(len(step.blur)) if step.blur else "",
     }
     for name, words in shown.items():
         if name in differing:
-            parts.append(f'<div class="an-differs"><ins>{words or "empty"}</ins></div>')
+            told = words if name in ("action", "instruction") and words else f"{name}: {words or 'none'}"
+            parts.append(f'<div class="an-differs"><ins>{told}</ins></div>')
         elif words and name in ("action", "instruction"):
             parts.append(f"<div>{words}</div>")
     return "".join(parts)
