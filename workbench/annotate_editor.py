@@ -187,8 +187,8 @@ def render_step_screen(work: Work, key: str, image_href: ImageHref, *, forecast:
     if step.step.target is not None:
         boxes.insert(0, ("an-target", step.step.target, "the target's box"))
     alt = f"Screenshot of step {place + 1}" + (f": {seen.summary}" if seen.summary else "")
-    screen = render_screen(href, seen.image_size, marks, alt=alt, selected=mark.key if work.is_editable else "",
-                           has_tools=bool(forecast), boxes=boxes)
+    selected = mark.key if work.is_editable else ""
+    screen = render_screen(href, seen.image_size, marks, alt=alt, selected=selected, boxes=boxes)
     return f'<div data-takes="{takes if work.is_editable else ""}">{screen}{rows}</div>'
 
 

@@ -34,7 +34,7 @@ const adopt = (answer) => {
   const isOther = !work || work.trajectory !== trajectory || work.mode !== mode;
   const lease = answer.token ? { task: answer.task, token: answer.token } : isOther ? {} : { task: work.task, token: work.token };
   const hasMoved = !work || work.step !== step;
-  work = { trajectory, mode, branch, revision, step, place, keys, version, ...lease };
+  work = { trajectory, mode, branch, revision, step, place, keys, version, saved: answer.saved, ...lease };
   view.open = { trajectory, mode, branch, revision, step, place };
   keepView();
   showParts(answer);
@@ -149,7 +149,10 @@ const sendField = (field) => {
     edit(readField(field), "target").then((answer) => answer && !answer.error && (field.value = ""));
     return;
   }
-  if (field.tagName !== "SELECT" && field.value === field.defaultValue) return showFieldError(name, "");
+  if (field.tagName !== "SELECT" && field.value === field.defaultValue) {
+    if (!numPending) showSaving(work.saved); // typed and taken back
+    return showFieldError(name, "");
+  }
   send("edit", { edit: { key: field.closest("#an-whole") ? "" : work.step, ...readField(field) } }, name);
 };
 const flushFields = () => {
@@ -191,6 +194,7 @@ const openWork = async (wanted) => {
   work = null;
   showEditor(true);
   adopt(answer);
+  if (byId("an-why")) byId("an-why").value = "";
   byId("an-strip").querySelector("[aria-current=true]")?.focus({ preventScroll: true });
   return true;
 };

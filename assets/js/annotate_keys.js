@@ -64,7 +64,7 @@ const pressed = (event) => {
   return [...parts, event.key].join("+");
 };
 
-const TYPING = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable=true]";
+const TYPING = "input:not([type=checkbox]), textarea, select, [contenteditable=true]";
 const onKey = (event) => {
   const dialog = byId("an-keys");
   if (event.defaultPrevented || !work || tab.offsetParent === null || !dialog || dialog.open) return;

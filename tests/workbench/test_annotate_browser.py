@@ -52,6 +52,7 @@ class Editor:
         self.page.get_by_role("button", name=name, exact=True).click()
 
 
+@pytest.mark.slow
 def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identically(
     server: str, open_page, samples: Path, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     assert editor.num_steps() == 15
 
     arguments = editor.field("arguments")  # a point is dragged
+    page.locator("#an-screen .an-rows").scroll_into_view_if_needed()  # they lie below the screen, which is in view then
     grip = mark.locator(".tw-grip").bounding_box()
     x, y = grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2
     page.mouse.move(x, y)
@@ -146,7 +148,7 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     assert len(first.steps) == 16
 
 
-@pytest.mark.slow
+@pytest.mark.flows
 def test_everything_by_keyboard_two_windows_a_stale_save_and_on_to_training(
     server: str, open_page, data_root: Path
 ) -> None:

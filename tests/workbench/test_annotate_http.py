@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks.annotators import Annotator, State, check, run
 from tests.workbench.annotate.makers import way
 from workbench.annotate.drafts import Drafts
 from workbench.annotate.store import AnnotationStore
 
 
+@pytest.mark.slow
 def test_no_edit_is_lost_and_no_lease_stuck_when_the_server_is_killed(tmp_path: Path) -> None:
     found = run(6, 8.0, tmp_path, num_trajectories=24)
     assert found["problems"] == []
