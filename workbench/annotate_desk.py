@@ -153,9 +153,10 @@ class AnnotateDesk:
             return f"this trajectory {words[tasks[0].state]}, so there is nothing to {kind}: look at it instead"
         if kind == "review" and self.store.people.must_log_in and not open_tasks[0].holder:
             return "you annotated this trajectory yourself: somebody else reviews it"
-        holder = open_tasks[0].holder
-        return (f"{holder or 'somebody'} works on this trajectory: take another one, or ask a reviewer to break the "
-                "lease") if holder else "this trajectory is not for you: you have worked on its other annotation"
+        if open_tasks[0].holder:
+            return (f"{open_tasks[0].holder} works on this trajectory: take another one, or ask a reviewer to break the "
+                    "lease")
+        return "this trajectory is not for you: you have worked on its other annotation"
 
     # ---- leases
 

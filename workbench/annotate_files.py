@@ -59,13 +59,15 @@ class AnnotateFiles:
         self, store: AnnotationStore, samples: AnnotationQueue, evaluations: EvaluationShelf, episodes: EpisodeStore, *,
         data_root: Path, uploads: Path,
     ) -> None:
-        """Args:
-        store: where reference trajectories are kept.
-        samples: what the Compare tab sent.
-        evaluations: where those samples were found.
-        episodes: the saved episodes.
-        data_root: the folder below which paths may be named.
-        uploads: the folder that the server puts uploaded files into; no other path from a page is read.
+        """Nothing is read or made before it is asked for.
+
+        Args:
+            store: where reference trajectories are kept.
+            samples: what the Compare tab sent.
+            evaluations: where those samples were found.
+            episodes: the saved episodes.
+            data_root: the folder below which paths may be named.
+            uploads: the folder that the server puts uploaded files into; no other path from a page is read.
         """
         self.store, self.samples, self.evaluations, self.episodes = store, samples, evaluations, episodes
         self.data_root, self.uploads = data_root.resolve(), uploads.resolve()

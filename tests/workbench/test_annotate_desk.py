@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from executors.actions import Action
 from executors.errors import InputError
 from executors.geometry import PointNorm
+from executors.trajectory import Observation
 from tests.workbench.annotate.makers import way
 from training.config import ForecastConfig
 from training.forecast import Forecast, ForecastStep
@@ -317,3 +319,18 @@ def test_an_unknown_mode_and_a_task_that_is_done_are_refused(store, project, des
     with pytest.raises(LeaseError, match="waits for review"):
         desk.open("bob", id, "annotate")
     assert page.edit(name="instruction", value="late")["kind"] == "gone"
+
+
+def test_steps_without_a_screenshot_and_a_thousand_steps_are_shown(store, project, desk, views) -> None:
+    bare = replace(way("bare"), steps=tuple(
+        replace(s, observation=Observation(text=f"an answer {ATTACK}")) for s in way().steps))
+    page = Page(views, "ann", store.add(project, bare, why="made", person="rev"))
+    assert "has no screenshot" in page.parts["screen"] and "<img" not in page.parts["screen"] + page.parts["strip"]
+    page.edit(name="point", part="point", to={"x": 0.5, "y": 0.5})
+    assert "error" not in page.finish("release")
+    long = replace(way("long"), steps=way().steps[:1] * 999 + way().steps[3:])
+    page = Page(views, "ann", store.add(project, long, why="made", person="rev"))
+    assert len(page.state["keys"]) == 1000
+    assert "keep 1..1000" in page.edit(name="duplicate")["error"]
+    page.ask("refresh", step=page.state["keys"][-1])
+    assert "Step 1000 of 1000" in page.parts["fields"]

@@ -104,6 +104,16 @@ def test_an_archive_that_swells_is_stopped_and_a_broken_one_told(tmp_path) -> No
         unpack(tmp_path / "text.zip", tmp_path / "out3")
 
 
+def test_links_of_an_archive_are_left_out(tmp_path) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
+        out.writestr(link, "/etc/passwd")
+        out.writestr("folder/file.txt", "kept")
+    unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file() or path.is_symlink()] == ["file.txt"]
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "", "\0", "a" * 5000])
 def test_no_file_elsewhere_is_read(views, project, path: str) -> None:
     for act in ("import_upload", "import_path"):
