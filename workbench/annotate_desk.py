@@ -154,8 +154,8 @@ class AnnotateDesk:
         if kind == "review" and self.store.people.must_log_in and not open_tasks[0].holder:
             return "you annotated this trajectory yourself: somebody else reviews it"
         if open_tasks[0].holder:
-            return (f"{open_tasks[0].holder} works on this trajectory: take another one, or ask a reviewer to break the "
-                    "lease")
+            return (f"{open_tasks[0].holder} works on this trajectory: take another one, or ask a reviewer to break "
+                    "the lease")
         return "this trajectory is not for you: you have worked on its other annotation"
 
     # ---- leases
