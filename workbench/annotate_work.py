@@ -159,8 +159,9 @@ class WorkViews:
         if what == "restore":
             number = self.desk.restore(person, trajectory, whole(ask, "number"), text(ask, "branch"), text(ask, "why"))
             return {"done": f"Restored as revision {number}."}
-        may_restore = self.desk.store.people.role_of(person) >= Role.REVIEWER
-        return {"html": render_history(self.desk.history(person, trajectory), trajectory, may_restore=may_restore)}
+        found = self.desk.history(person, trajectory)
+        may_restore = self.desk.store.people.role_of(person) >= Role.REVIEWER  # who may look has a role
+        return {"html": render_history(found, trajectory, may_restore=may_restore)}
 
     @answering
     def resolve(self, ask: Mapping[str, Any], person: str) -> Answer:

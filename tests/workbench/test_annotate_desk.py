@@ -228,6 +228,7 @@ def test_history_is_compared_and_restored(store, project, desk, views) -> None:
     page.edit(name="delete")
     page.finish("submit", why=f"one less {ATTACK}")
     shown = views.versions({"act": "history", "trajectory": id}, "vic")["html"]
+    assert "logged in" in views.versions({"act": "history", "trajectory": id}, "nobody")["error"]
     assert "one less" in shown and "<img" not in shown and "data-act=\"restore\"" not in shown
     difference = views.versions({"act": "difference", "trajectory": id, "before": 1, "after": 2}, "vic")["html"]
     assert "step 1 taken away" in difference and "not there" in difference
