@@ -86,24 +86,39 @@ def _rows(
 ) -> Iterator[dict[str, Any] | None]:
     """One row for each sample, None for one that is left out."""
     for number, sample in enumerate(samples):
-        image = sample.load_image()
-        if image is None or (stage == "stage2" and not has_target(sample.first_step)):
-            yield None
-            continue
-        [message] = sample.messages(forecast)
-        prompt = "".join("<image>" if part["type"] == "image" else part["text"] for part in message["content"])
-        images, truth = [{"bytes": encode_png(image), "path": None}], pack(sample, config, forecast)
-        if framework == "easyr1":
-            yield {"id": sample.id, "problem": prompt, "answer": truth, "images": images}
-        else:
-            yield {
-                "data_source": f"tracer1_{stage}",
-                "prompt": [{"role": "user", "content": prompt}],
-                "images": images,
-                "ability": "gui",
-                "reward_model": {"style": "rule", "ground_truth": truth},
-                "extra_info": {"index": number, "id": sample.id},
-            }
+        yield row_of(framework, stage, sample, config, forecast, number)
+
+
+def row_of(
+    framework: str, stage: str, sample: Sample, config: Stage1Config | Stage2Config, forecast: ForecastConfig,
+    number: int,
+) -> dict[str, Any] | None:
+    """The row of a sample in a framework's form; None where it has no screenshot or, in Stage 2, no recorded point.
+
+    Args:
+        framework: one of `FRAMEWORKS`.
+        stage: "stage1" or "stage2".
+        sample: its screenshot is loaded.
+        config: the stage's settings, for its reward.
+        forecast: horizon, history and prompt.
+        number: the sample's place in its file, from 0.
+    """
+    image = sample.load_image()
+    if image is None or (stage == "stage2" and not has_target(sample.first_step)):
+        return None
+    [message] = sample.messages(forecast)
+    prompt = "".join("<image>" if part["type"] == "image" else part["text"] for part in message["content"])
+    images, truth = [{"bytes": encode_png(image), "path": None}], pack(sample, config, forecast)
+    if framework == "easyr1":
+        return {"id": sample.id, "problem": prompt, "answer": truth, "images": images}
+    return {
+        "data_source": f"tracer1_{stage}",
+        "prompt": [{"role": "user", "content": prompt}],
+        "images": images,
+        "ability": "gui",
+        "reward_model": {"style": "rule", "ground_truth": truth},
+        "extra_info": {"index": number, "id": sample.id},
+    }
 
 
 def _write_parquet(path: Path, rows: Iterator[dict[str, Any] | None]) -> Exported:

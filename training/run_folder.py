@@ -1,6 +1,7 @@
 """The run folder: the only thing that a training process and everything that looks at it share.
 
     config.yaml      the full config, secrets removed
+    NAME.revision.json   the dataset revision that was trained on, copied from beside the data where they are of one
     run.json         stage, schema version, command, versions, platform, seed, pid and the process's start time
     status.json      state (running, finished, stopped, failed), reason, time
     heartbeat.json   time, step, total, requests seen; every two seconds while the process lives
@@ -244,7 +245,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path | str, *, stage: str, config: Any, command: Sequence[str], seed: int) -> RunFolder:
-        """A new run folder with config.yaml and run.json.
+        """A new run folder with config.yaml, run.json and, where the data are of one, their dataset revision.
 
         Args:
             path: a folder that does not exist, or holds nothing but launch/.
@@ -267,6 +268,7 @@ class RunFolder:
             text = yaml.safe_dump(_without_secrets(values), sort_keys=False, allow_unicode=True)
             _write_atomic(run.path / "config.yaml", text)
             run._write_json("run.json", _describe(stage, command, seed))
+            _copy_revision(values, run.path)
         except OSError as error:
             if isinstance(error, WorkbenchError):
                 raise
@@ -531,6 +533,15 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None  # no git, or not a checkout: an installed package
     return done.stdout.strip() or None
+
+
+def _copy_revision(values: Mapping[str, Any], folder: Path) -> None:
+    """Copies the FILE.revision.json that an exported dataset revision has beside it: the run leads back to its data."""
+    data = values.get("data")
+    path = data.get("path") if isinstance(data, Mapping) else None  # another stage's values may have other data
+    beside = Path(f"{path}.revision.json")
+    if path and beside.is_file():
+        shutil.copyfile(beside, folder / beside.name)
 
 
 def _without_secrets(value: Any, name: str = "") -> Any:

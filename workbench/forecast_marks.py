@@ -94,17 +94,19 @@ def _ground(action: Action, instruction: str, observation: Observation, tool_age
 
 
 def taken_mark(
-    number: int, kind: Kind, action: Action, instruction: str, *, outcome: Outcome = Outcome.UNKNOWN
+    number: int, kind: Kind, action: Action, instruction: str, *, outcome: Outcome = Outcome.UNKNOWN,
+    is_editable: bool = False,
 ) -> Mark:
     """The mark of a step that was executed or recorded on its own screen."""
     return Mark(
-        number=number, kind=kind, action=action, instruction=instruction, place=first_place(action), outcome=outcome
+        number=number, kind=kind, action=action, instruction=instruction, place=first_place(action), outcome=outcome,
+        is_editable=is_editable,
     )
 
 
-def recorded_mark(number: int, step: Step) -> Mark:
-    """The mark of a trajectory's step."""
-    return taken_mark(number, Kind.RECORDED, step.action, step.instruction)
+def recorded_mark(number: int, step: Step, *, is_editable: bool = False) -> Mark:
+    """The mark of a trajectory's step; `is_editable` when a person may move its points."""
+    return taken_mark(number, Kind.RECORDED, step.action, step.instruction, is_editable=is_editable)
 
 
 def past_mark(number: int, step: Step, observation: Observation, *, outcome: Outcome = Outcome.UNKNOWN) -> Mark:

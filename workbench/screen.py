@@ -17,7 +17,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from executors.actions import Shape
-from executors.geometry import ImageSize
+from executors.geometry import BoxNorm, ImageSize
 from workbench.screen_marks import (
     PLACE_WORDS,
     Kind,
@@ -35,7 +35,7 @@ from workbench.screen_marks import (
 )
 from workbench.screen_text import png_data_uri, safe_text
 from workbench.screen_tools import num_forecast, render_tools
-from workbench.shapes import arrow_head, draw_icon, draw_shape, draw_strokes, shape_path, shape_radius
+from workbench.shapes import STROKES, arrow_head, draw_icon, draw_shape, draw_strokes, shape_path, shape_radius
 from workbench.theme import read_script
 
 __all__ = [
@@ -86,6 +86,7 @@ def render_screen(
     note: str = "",
     selected: str = "",
     has_tools: bool = True,
+    boxes: Sequence[tuple[str, BoxNorm, str]] = (),
 ) -> str:
     """The screenshot with its marks, the tray, and the controls of what is drawn, as HTML.
 
@@ -97,6 +98,7 @@ def render_screen(
         note: a line over the image, such as "recorded screen".
         selected: key of the mark to select; "" leaves the choice to the person.
         has_tools: whether the controls (layers, horizon, text only) are shown.
+        boxes: (class, box, what it is), drawn below the marks.
     """
     drawn = [m for m in marks if m.anchor is not None]
     tray = sorted((m for m in marks if m.anchor is None), key=lambda m: _TRAY_ORDER.index(m.layer))
@@ -111,7 +113,8 @@ def render_screen(
         f'<img src="{html.escape(image_uri, quote=True)}" alt="{safe_text(alt)}" decoding="sync" '
         f'width="{size.width_px}" height="{size.height_px}" draggable="false">'
         f'<svg class="tw-overlay" viewBox="0 0 {size.width_px} {size.height_px}" preserveAspectRatio="none" '
-        f'role="group" aria-label="{label}">{_draw_marks(drawn, size, total)}</svg></div></div>'
+        f'role="group" aria-label="{label}">{_draw_boxes(boxes, size)}{_draw_marks(drawn, size, total)}</svg></div>'
+        f"</div>"
         f"{_render_tray(tray)}</div>{_CAPTION}"
         f'<div class="tw-words"><p class="tw-alt">{safe_text(alt)}</p>{render_steps(marks, selected=selected)}</div>'
         f"</div>"
@@ -122,6 +125,18 @@ def _form(size: ImageSize) -> str:
     """The layout: an upright screen has its tray beside it; very long or flat ones are scrolled."""
     ratio = size.height_px / size.width_px
     return "long" if ratio > 2.6 else "tall" if ratio > 1 else "flat" if ratio < 0.2 else "wide"
+
+
+def _draw_boxes(boxes: Sequence[tuple[str, BoxNorm, str]], size: ImageSize) -> str:
+    """Each box in the three strokes of a mark, so that it is seen on any screen."""
+    drawn = []
+    for kind, box, words in boxes:
+        width, height = (box.right - box.left) * size.width_px, (box.bottom - box.top) * size.height_px
+        left, top = box.left * size.width_px, box.top * size.height_px
+        place = f'x="{left:.2f}" y="{top:.2f}" width="{width:.2f}" height="{height:.2f}"'
+        strokes = "".join(f'<rect class="tw-{stroke}" {place}/>' for stroke in STROKES)
+        drawn.append(f'<g class="tw-box {kind}"><title>{safe_text(words, 160)}</title>{strokes}</g>')
+    return "".join(drawn)
 
 
 def _draw_marks(drawn: Sequence[Mark], size: ImageSize, total: int) -> str:

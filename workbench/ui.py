@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from training.planner import load_planner
+from workbench.annotate.store import AnnotationStore
+from workbench.annotate_desk import AnnotateDesk
+from workbench.annotate_files import EXPORTS, AnnotateFiles
+from workbench.annotate_views import ListViews
+from workbench.annotate_work import WorkViews
 from workbench.annotation_queue import AnnotationQueue
 from workbench.compare_desk import CompareDesk
 from workbench.compare_saved import SavedComparisons
@@ -23,9 +30,10 @@ from workbench.planner_shelf import PlannerShelf
 from workbench.runs.configs import ConfigShelf
 from workbench.runs.desk import RunDesk
 from workbench.runs.webhook import webhook
+from workbench.screens import SCREENS
 from workbench.settings import AppSettings
 from workbench.store import Store
-from workbench.tabs import compare, episode, train
+from workbench.tabs import annotate, compare, episode, train
 from workbench.theme import make_theme, read_css, read_script
 
 TITLE = "TraceR1 Workbench"
@@ -83,6 +91,12 @@ def build_app(
     comparisons = CompareDesk(
         EvaluationShelf(settings.evaluations_root), SavedComparisons(store), AnnotationQueue(store)
     )
+    trajectories = AnnotationStore(settings.store_root, settings.people)
+    annotators = AnnotateDesk(trajectories)
+    files = AnnotateFiles(
+        trajectories, comparisons.queue, comparisons.shelf, desk.store, data_root=settings.data_root,
+        uploads=Path(get_upload_folder()),
+    )
     configs = ConfigShelf(runs.root / ".configs")  # no run can have this name
 
     def check_operator(name: str | None, what: str) -> None:
@@ -95,6 +109,8 @@ def build_app(
                 episode.build_tab(EpisodeHandlers(shelf, desk, settings, runs_root=settings.runs_root))
             with gr.Tab("Train", elem_classes="tw-tab"):
                 train.build_tab(train.TrainHandlers(runs, configs, check_operator), train.TrainViews(runs))
+            with gr.Tab("Annotate", elem_classes="tw-tab"):
+                annotate.build_tab(ListViews(annotators, files), WorkViews(annotators, shelf.get))
             with gr.Tab("Compare", elem_classes="tw-tab"):
                 compare.build_tab(
                     compare.CompareHandlers(comparisons, runs, settings.people),
@@ -121,7 +137,8 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
         "footer_links": [],
         "auth": settings.people.admits if settings.people.must_log_in else None,
         "auth_message": f"Log in to {TITLE}.",
-        "allowed_paths": [],
+        # what the browser may fetch: stored screenshots and exports, by names that cannot be guessed
+        "allowed_paths": [str(settings.store_root / name) for name in (SCREENS, EXPORTS)],
         "max_file_size": "64mb",
         "theme": make_theme(),
         "css": read_css(),

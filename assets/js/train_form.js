@@ -102,3 +102,8 @@ tab.addEventListener("click", (event) => {
   markChanges();
   previewSoon();
 });
+// Another tab names the file to train on: into the form where it is there, else it waits in what this browser keeps.
+document.addEventListener("tw-train-on", (event) => {
+  const form = collectForm();
+  if (form) askForForm({ ...form, values: { ...form.values, "data.path": event.detail } }, true);
+});

@@ -14,7 +14,7 @@ What there is, from the bottom up; each module uses only those above it:
     queue       tasks, leases, submission, review, comments, the blind second pass, progress
     agreement   how far two annotations of one task agree
     progress    counts of tasks, and of what each person did
-    files_in, files_out, agentnet_form, training_rows, privacy    trajectories from files and into files
+    files_in, files_out, agentnet_form, training_rows, privacy, unpack    trajectories from files and into files
     datasets, backup, command    named dataset revisions, copies of the store, and `tracer1 annotations`
 
 The way of the data. An imported trajectory becomes revision 1, its screenshots are stored by the hash of their pixels,

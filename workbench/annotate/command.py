@@ -6,8 +6,6 @@ import argparse
 import getpass
 from pathlib import Path
 
-from executors.errors import InputError
-
 HELP = "import, name, export and back up reference trajectories of the workbench's store"
 
 
@@ -106,25 +104,16 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _revise(args: argparse.Namespace) -> int:
-    from workbench.annotate.datasets import name_revision
+    from workbench.annotate.datasets import name_revision, read_shares
     from workbench.annotate.store import AnnotationStore
 
     store = AnnotationStore(args.store)
     revision = name_revision(
         store, store.project(args.project), args.name, why=args.why, person=_who(),
-        state="" if args.state == "all" else args.state, shares=None if args.split is None else _shares(args.split))
+        state="" if args.state == "all" else args.state, shares=None if args.split is None else read_shares(args.split))
     splits = ", ".join(f"{count} {split}" for split, count in sorted(revision.num_by_split.items()))
     print(f"dataset revision {revision.name}: {splits}; fingerprint {revision.fingerprint}")
     return 0
-
-
-def _shares(text: str) -> dict[str, float]:
-    """The shares of "train=0.9,val=0.1"."""
-    try:
-        pairs = [part.split("=") for part in text.split(",")]
-        return {name.strip(): float(share) for name, share in pairs}
-    except ValueError:
-        raise InputError(f"--split {text!r} is not SPLIT=SHARE,...: write for example train=0.9,val=0.1") from None
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -169,6 +169,19 @@ def export(
     return report
 
 
+def read_shares(text: str) -> dict[str, float]:
+    """The shares of a text; raises InputError when it is none.
+
+    >>> read_shares("train=0.9, val=0.1")
+    {'train': 0.9, 'val': 0.1}
+    """
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name.strip(): float(share) for name, share in pairs}
+    except ValueError:
+        raise InputError(f"split {text[:80]!r} is not SPLIT=SHARE,...: write for example train=0.9,val=0.1") from None
+
+
 def split_by_screen(screens: Mapping[str, Iterable[object]], shares: Mapping[str, float]) -> dict[str, str]:
     """A split for each trajectory, such that no screen occurs in two splits.
 

@@ -189,7 +189,7 @@ def _write_rows(
     with pyarrow.parquet.ParquetWriter(partial, schema) as writer:
         for trajectory in trajectories:
             rows = list(training_rows.rows_of(trajectory, form, forecast))
-            placed = {json.loads(row["extra_info"])["step"] for row in rows}
+            placed = {json.loads(row[training_rows.RECORDING])["step"] for row in rows}
             for place in range(len(trajectory.steps)):
                 if place not in placed:
                     report.lose(trajectory.id, f"step {place + 1}: step that makes no sample")

@@ -1,15 +1,9 @@
-"""Trajectories as rows for other trainers: EasyR1 and verl, one row for each training sample.
+"""Trajectories as rows for other trainers, EasyR1 and verl, that give the trajectories back.
 
-    easyr1    problem ("<image>" and the prompt), answer, images, extra_info
-    verl      data_source, prompt (messages), images, ability, reward_model {style, ground_truth}, extra_info
-
-The answer is JSON: {"steps": the reference continuation, "first_step": the present action with its points and the
-target's box}, which is all that a reward function needs (EasyR1's sees nothing else). `extra_info` is JSON text with
-the recorded step and its trajectory, from which `trajectory_of_rows` makes the trajectory again. Steps that make no
-sample (`training.samples`) are in no row.
-
-Source: the data settings `prompt_key`, `answer_key` and `image_key` of EasyR1 at b44b311, and the columns of verl's
-RLHFDataset. Neither trainer was run on such a file here.
+A row is what `training.export_rl` writes for a training sample of Stage 1, with its default reward, and a column more:
+`recording`, JSON text with the recorded step and its trajectory, from which `trajectory_of_rows` makes the trajectory
+again. So `tracer1 export`'s reward file and settings go with these rows. Steps that make no sample (`training.samples`)
+or have no screenshot are in no row.
 """
 
 from __future__ import annotations
@@ -22,23 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from executors.errors import InputError
-from executors.trajectory import (
-    Step,
-    Trajectory,
-    box_to_json,
-    image_bytes,
-    step_to_json,
-    trajectory_from_json,
-    trajectory_to_json,
-)
-from training.config import ForecastConfig
-from training.samples import Sample, build_samples
+from executors.trajectory import Trajectory, step_to_json, trajectory_from_json, trajectory_to_json
+from training.config import ForecastConfig, Stage1Config
+from training.export_rl import FRAMEWORKS as FORMS
+from training.export_rl import row_of
+from training.samples import build_samples
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMS = ("easyr1", "verl")
-IMAGE_MARK = "<image>"
+__all__ = ["FORMS", "RECORDING", "id_of_row", "rows_of", "schema", "trajectory_of_rows"]
+
+RECORDING = "recording"
+"""The column that the other trainers do not read."""
 
 
 def schema(form: str) -> pa.Schema:
@@ -48,13 +38,14 @@ def schema(form: str) -> pa.Schema:
     text = pa.string()
     image = pa.struct([("bytes", pa.binary()), ("path", text)])
     columns = {
-        "easyr1": [("problem", text), ("answer", text)],
+        "easyr1": [("id", text), ("problem", text), ("answer", text)],
         "verl": [
             ("data_source", text), ("prompt", pa.list_(pa.struct([("role", text), ("content", text)]))),
             ("ability", text), ("reward_model", pa.struct([("style", text), ("ground_truth", text)])),
+            ("extra_info", pa.struct([("index", pa.int64()), ("id", text)])),
         ],
     }[form]
-    return pa.schema([*columns, ("images", pa.list_(image)), ("extra_info", text)])
+    return pa.schema([*columns, ("images", pa.list_(image)), (RECORDING, text)])
 
 
 def rows_of(trajectory: Trajectory, form: str, forecast: ForecastConfig) -> Iterator[dict[str, Any]]:
@@ -69,36 +60,15 @@ def rows_of(trajectory: Trajectory, form: str, forecast: ForecastConfig) -> Iter
         MissingFileError: a screenshot is gone.
     """
     whole = trajectory_to_json(replace(trajectory, steps=()), [])
-    for sample in build_samples([trajectory], forecast):
+    config = Stage1Config(model="-", forecast=forecast)
+    for number, sample in enumerate(build_samples([trajectory], forecast)):
+        row = row_of(form, "stage1", sample, config, forecast, number)
+        if row is None:
+            continue
         place = int(sample.id.rpartition("/")[2])
-        step = trajectory.steps[place]
-        extra = {"trajectory": whole, "num_steps": len(trajectory.steps), "step": place,
-                 "record": step_to_json(step, None)}
-        yield {
-            **_question(sample, form, forecast),
-            "images": [{"bytes": data, "path": None} for data in _images(step)],
-            "extra_info": json.dumps(extra),
-        }
-
-
-def _question(sample: Sample, form: str, forecast: ForecastConfig) -> dict[str, Any]:
-    (message,) = sample.messages(forecast)
-    prompt = "".join(IMAGE_MARK if part["type"] == "image" else part["text"] for part in message["content"])
-    target = sample.first_step.target
-    answer = json.dumps({
-        "steps": [step.to_json() for step in sample.steps],
-        "first_step": {"action": sample.first_step.action.to_json(),
-                       "target": None if target is None else box_to_json(target)},
-    })
-    if form == "easyr1":
-        return {"problem": prompt, "answer": answer}
-    return {"data_source": "tracer1", "prompt": [{"role": message["role"], "content": prompt}], "ability": "gui",
-            "reward_model": {"style": "rule", "ground_truth": answer}}
-
-
-def _images(step: Step) -> list[bytes]:
-    seen = step.observation
-    return [] if seen.image is None and seen.image_path is None else [image_bytes(seen)[0]]
+        recording = {"trajectory": whole, "num_steps": len(trajectory.steps), "step": place,
+                     "record": step_to_json(trajectory.steps[place], None)}
+        yield {**row, RECORDING: json.dumps(recording)}
 
 
 def trajectory_of_rows(rows: Sequence[Mapping[str, Any]]) -> Trajectory:
@@ -108,19 +78,19 @@ def trajectory_of_rows(rows: Sequence[Mapping[str, Any]]) -> Trajectory:
         rows: of `rows_of`, as parquet gives them back, their images checked.
 
     Raises:
-        InputError: `extra_info` is not that of one trajectory; the message names the field.
+        InputError: `recording` is not that of one trajectory; the message names the field.
     """
     import PIL.Image
 
     try:
-        extras = sorted(((json.loads(row["extra_info"]), row["images"]) for row in rows), key=lambda e: e[0]["step"])
+        extras = sorted(((json.loads(row[RECORDING]), row["images"]) for row in rows), key=lambda e: e[0]["step"])
         wholes = [extra["trajectory"] for extra, _ in extras]
         if any(whole != wholes[0] for whole in wholes) or len({extra["step"] for extra, _ in extras}) < len(extras):
-            raise InputError("field 'extra_info': rows of one id differ, or a step occurs twice")
+            raise InputError("field 'recording': rows of one id differ, or a step occurs twice")
         trajectory = trajectory_from_json({**wholes[0], "steps": [extra["record"] for extra, _ in extras]}, Path())
         images = [PIL.Image.open(BytesIO(found[0]["bytes"])).convert("RGB") if found else None for _, found in extras]
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise InputError(f"field 'extra_info' is not as it was written ({type(error).__name__}: {error})") from None
+        raise InputError(f"field 'recording' is not as it was written ({type(error).__name__}: {error})") from None
     steps = (replace(step, observation=replace(step.observation, image=image))
              for step, image in zip(trajectory.steps, images, strict=True))
     return replace(trajectory, steps=tuple(steps))
@@ -129,6 +99,6 @@ def trajectory_of_rows(rows: Sequence[Mapping[str, Any]]) -> Trajectory:
 def id_of_row(row: Mapping[str, Any]) -> str:
     """The id of the trajectory that a row belongs to; raises InputError when it names none."""
     try:
-        return str(json.loads(row["extra_info"])["trajectory"]["id"])
+        return str(json.loads(row[RECORDING])["trajectory"]["id"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"field 'extra_info' names no trajectory ({type(error).__name__})") from None
+        raise InputError(f"field 'recording' names no trajectory ({type(error).__name__})") from None

@@ -21,6 +21,7 @@ from executors.trajectory import Observation, Trajectory, write_trajectories
 from tests.workbench.annotate.makers import random_walk, way
 from training.datasets.pyautogui_code import read_code
 from training.datasets.report import ImportReport
+from training.external_reward import score
 from workbench.annotate import edits
 from workbench.annotate.agentnet_form import NoPlaceError, code_of
 from workbench.annotate.document import Document, apply
@@ -195,7 +196,8 @@ def test_training_rows_hold_prompt_image_and_answer_and_give_the_trajectory_back
     prompt = rows[0]["problem"] if form == "easyr1" else rows[0]["prompt"][0]["content"]
     answer = rows[0]["answer"] if form == "easyr1" else rows[0]["reward_model"]["ground_truth"]
     assert prompt.startswith("<image>") and document.goal in prompt
-    assert json.loads(answer)["steps"][0]["action"] == {"type": "finished"}
+    assert json.loads(answer)["reference"][0]["action"] == {"type": "finished"}
+    assert score("1. finished() | the file is saved", answer)["overall"] > 0.9  # the trainer's reward reads it
     assert PIL.Image.open(io.BytesIO(rows[0]["images"][0]["bytes"])).size == (64, 48)
     assert bare(back) == replace(bare(document.trajectory), steps=bare(document.trajectory).steps[3:])
     right = apply(document, edits.mark(document, document.keys[2], "redundant", False))
@@ -213,9 +215,9 @@ def test_rows_that_contradict_each_other_are_refused(store, project, tmp_path: P
     write_out(lambda: stored_documents(store, project), tmp_path / "a", "easyr1")
     table = pyarrow.parquet.read_table(tmp_path / "a")
     rows = table.to_pylist()
-    rows[1]["extra_info"] = rows[0]["extra_info"]
-    rows.append({**rows[2], "extra_info": "nonsense"})
-    rows.append({**rows[2], "extra_info": rows[2]["extra_info"].replace('"id": "t1"', '"id": "t2"'),
+    rows[1]["recording"] = rows[0]["recording"]
+    rows.append({**rows[2], "recording": "nonsense"})
+    rows.append({**rows[2], "recording": rows[2]["recording"].replace('"id": "t1"', '"id": "t2"'),
                  "images": [{"bytes": None, "path": "/etc/passwd"}]})
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=table.schema), tmp_path / "b")
     report = read_in(store, store.add_project("other"), tmp_path / "b", "easyr1")
