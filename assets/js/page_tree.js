@@ -27,7 +27,7 @@
       own_text: clean([...node.childNodes].filter((child) => child.nodeType === 3).map((child) => child.data).join(" ")),
       value: typeof node.value === "string" ? node.value : null, is_checked: !!node.checked,
       options: node.tagName === "SELECT" ? [...node.options].map((option) => clean(option.label)) : [],
-      is_focused: node === document.activeElement, is_disabled: !!node.disabled,
+      is_focused: node === document.activeElement,
       color: node.getAttribute("fill") || style.backgroundColor,
       box: [box.left, box.top, box.right, box.bottom], point: isSeen ? pointOf(node, box) : null,
       scroll: [node.scrollTop, node.scrollHeight - node.clientHeight],

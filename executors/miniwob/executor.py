@@ -36,6 +36,14 @@ _STILL_SECONDS = 2.0
 """How long animations and late parts of a page are waited for."""
 _UNREGISTERED = frozenset({"button-delay", "chase-circle", "hover-shape", "moving-items", "simon-says"})
 """Pages that the package ships without registering them as environments."""
+_RELOADED = frozenset({
+    "book-flight", "book-flight-nodelay", "choose-date", "choose-date-easy", "choose-date-medium",
+    "choose-date-nodelay", "click-pie", "click-pie-nodelay", "drag-items", "drag-items-grid", "drag-sort-numbers",
+    "form-sequence", "form-sequence-2", "form-sequence-3", "stock-market", "terminal", "use-autocomplete",
+    "use-autocomplete-nodelay", "use-colorwheel", "use-colorwheel-2", "use-slider", "use-slider-2",
+})  # fmt: skip
+"""Tasks whose page keeps something of an episode (seen by comparing a used page with a fresh one, seed by seed); they
+are loaded anew each time, the others as rarely as the package's own environments do."""
 _JS = Path(__file__).resolve().parents[2] / "assets" / "js"
 
 
@@ -128,7 +136,7 @@ class MiniWobExecutor(BrowserExecutor):
         self._has_ended = False
         if self._browser is None or not self._browser.is_connected() or len(self._pages) != 1:
             super()._restart()
-        elif self._page.url != self._url:
+        elif self._page.url != self._url or self.task in _RELOADED:
             self._page.goto(self._url, wait_until="load")
         self._page.mouse.move(0, 0)
         self._page.evaluate(_script("miniwob_start"), [self.seed, "train", _LIMIT_MS])

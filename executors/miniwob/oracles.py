@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from executors.actions import Action
+from executors.errors import InputError
 from executors.miniwob.moves import Move, at_left_edge, click, enter, give_up, in_turn, quoted, select
 from executors.miniwob.tree import Node, PageTree
 
@@ -466,3 +467,17 @@ ORACLES: dict[str, Oracle] = {
     "use-spinner": spin,
 }
 """Task -> its oracle."""
+
+
+def oracle_move(task: str, page: PageTree) -> Move:
+    """The next right action of a task; a page on which the oracle does not find its way gets `give_up`.
+
+    Raises:
+        InputError: the task has no oracle.
+    """
+    if task not in ORACLES:
+        raise InputError(f"MiniWoB++ task {task!r} has no oracle: choose some of {', '.join(ORACLES)}")
+    try:
+        return ORACLES[task](page)
+    except (IndexError, KeyError, TypeError, ValueError):  # a goal or page of another form than the task's
+        return give_up()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -29,16 +29,10 @@ class Node:
     options: tuple[str, ...] = ()
     is_checked: bool = False
     is_focused: bool = False
-    is_disabled: bool = False
     color: str = ""
     box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     point: tuple[float, float] | None = None
     scroll: tuple[float, float] = (0.0, 0.0)
-
-    @property
-    def height_px(self) -> float:
-        """Height of the whole box, seen or not."""
-        return self.box[3] - self.box[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +45,10 @@ class PageTree:
     @classmethod
     def of_records(cls, goal: str, records: Sequence[Mapping[str, Any]]) -> PageTree:
         """The tree of what assets/js/page_tree.js returns."""
-        names = {field.name for field in fields(Node)}
-        nodes = []
-        for index, record in enumerate(records):
-            values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-            nodes.append(Node(index=index, **{key: value for key, value in values.items() if key in names}))
+        nodes = (
+            Node(index=index, **{key: tuple(v) if isinstance(v, list) else v for key, v in record.items()})
+            for index, record in enumerate(records)
+        )
         return cls(goal=goal, nodes=tuple(nodes))
 
     def all(
