@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "sweep": "training.commands.sweep",
     "import": "training.commands.import_",
     "record": "training.commands.record",
+    "serve": "training.commands.serve",
     "export": "training.commands.export",
     "annotations": "workbench.annotate.command",  # a name, not an import: no floor knows the one above it
 }
