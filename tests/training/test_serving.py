@@ -101,7 +101,7 @@ def test_command_becomes_the_server_itself(tmp_path):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A real vLLM with the shipped planner; TRACER1_VLLM_PYTHON names the interpreter of an environment that has it."""
+    """A real vLLM with the shipped planner; TRACER1_VLLM_PYTHON names the interpreter that has it."""
     python = os.environ.get("TRACER1_VLLM_PYTHON", sys.executable)
     command = [sys.executable, "-m", "training.cli", "serve", "--planner", str(TINY), "--port", "8765",
                "--python", python, "--", "--enforce-eager", "--max-model-len", "4096", "--dtype", "float32"]  # fmt: skip
