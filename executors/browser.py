@@ -12,6 +12,7 @@ import shutil
 import uuid
 from collections.abc import Collection
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -99,6 +100,8 @@ class BrowserExecutor(DeviceExecutor):
         self._program = program or next((path for name in _PROGRAMS if (path := shutil.which(name))), None)
         if self._program is None:
             raise InputError("Chromium is not installed: apt install chromium, or name its program")
+        if find_spec("playwright") is None:
+            raise InputError("the package playwright is not installed: pip install playwright")
         self._url, self._size, self._ratio = url, size or ImageSize(1280, 800), pixel_ratio
         self._is_visible, self._judge = is_visible, judge
         self._mark = f"--tracer1-browser={uuid.uuid4().hex}"
@@ -125,10 +128,8 @@ class BrowserExecutor(DeviceExecutor):
         return self._pages[-1]
 
     def _open(self) -> None:
-        try:
-            from playwright.sync_api import sync_playwright
-        except ImportError:
-            raise ExecutorError("reset", "the package playwright is not installed: pip install playwright") from None
+        from playwright.sync_api import sync_playwright
+
         self._playwright = sync_playwright().start()
 
     def _restart(self) -> None:

@@ -1,6 +1,7 @@
-"""What an episode can act on: a task of the simulator, or a recorded trajectory; each with its reference.
+"""What an episode can act on: the simulator, a recorded trajectory, MiniWoB++; each with its reference.
 
-A new kind of device is one function here that makes a `Device` of a setup, and its name in `OPENERS`.
+A new kind of device is one function here that makes a `Device` of a setup, its name in `OPENERS`, and its line in
+`device_choices`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from executors.errors import InputError
+from executors.errors import ExecutorError, InputError
 from executors.executor import Executor
+from executors.miniwob import ORACLES, MiniWobExecutor, oracle_move, put_in_words, task_names
 from executors.replay import ReplayExecutor
 from executors.simulator import SPLITS, SimulatorExecutor, list_tasks, make_task
 from executors.simulator.continuation import oracle_continuation
@@ -30,13 +32,14 @@ class Device:
     """A device as an episode uses it.
 
     `reference(n)` gives the next n right steps from the present state, empty where nobody knows them. `is_over()` is
-    true when the device can take no more actions.
+    true when the device can take no more actions. `is_heavy` says that it holds a program of its own, so few are kept.
     """
 
     executor: Executor
     platform: str
     reference: Callable[[int], tuple[Step, ...]]
     is_over: Callable[[], bool]
+    is_heavy: bool = False
 
 
 def check_setup(setup: EpisodeSetup) -> EpisodeSetup:
@@ -100,15 +103,69 @@ def _open_replay(setup: EpisodeSetup, data_root: Path) -> Device:
     )
 
 
+def _open_miniwob(setup: EpisodeSetup, data_root: Path) -> Device:
+    executor = MiniWobExecutor(setup.task, setup.seed)
+
+    def reference(count: int) -> tuple[Step, ...]:
+        is_own_goal = not setup.goal or setup.goal == executor.goal
+        if not is_own_goal or setup.task not in ORACLES or executor.is_done:
+            return ()
+        try:
+            move, seen = oracle_move(setup.task, executor.tree()), executor.observe()
+        except ExecutorError:  # the page has gone; the next action tells
+            return ()
+        return (Step(observation=Observation(), action=move.action, instruction=put_in_words(move, seen)),)
+
+    return Device(
+        executor=executor, platform="browser", reference=reference, is_over=lambda: executor.is_done, is_heavy=True
+    )
+
+
 def _no_reference(count: int) -> tuple[Step, ...]:
     return ()
 
 
-OPENERS: dict[str, Callable[[EpisodeSetup, Path], Device]] = {"simulator": _open_simulator, "replay": _open_replay}
+OPENERS: dict[str, Callable[[EpisodeSetup, Path], Device]] = {
+    "simulator": _open_simulator, "replay": _open_replay, "miniwob": _open_miniwob,
+}  # fmt: skip
 
 
-REFERENCE_NAMES = {"simulator": "the simulator's oracle", "replay": "the recording"}
+REFERENCE_NAMES = {
+    "simulator": "the simulator's oracle", "replay": "the recording", "miniwob": "the task's oracle",
+}  # fmt: skip
 """Who says what the right next steps are."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """A kind of device on offer; `reason` says why it cannot be used here, empty when it can."""
+
+    name: str
+    label: str
+    reason: str = ""
+
+
+def device_choices(*, is_space: bool) -> tuple[DeviceChoice, ...]:
+    """All kinds of devices, with the reason where one is not available in this app.
+
+    Args:
+        is_space: on a hosted Space, whose visitors get no browser of their own each.
+    """
+    return (
+        DeviceChoice("simulator", "Simulator"),
+        DeviceChoice("replay", "Recording"),
+        DeviceChoice("miniwob", "MiniWoB++", _why_no_miniwob(is_space)),
+    )
+
+
+def _why_no_miniwob(is_space: bool) -> str:
+    if is_space:
+        return "each episode needs a browser of its own: run the workbench on your own machine"
+    try:
+        MiniWobExecutor(miniwob_tasks()[0][1])  # opens nothing
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def setup_words(setup: EpisodeSetup, platform: str) -> str:
@@ -119,6 +176,8 @@ def setup_words(setup: EpisodeSetup, platform: str) -> str:
     """
     if setup.executor == "simulator":
         parts = ("Simulator", task_label(setup.task), platform, setup.split.replace("_", " "), f"seed {setup.seed}")
+    elif setup.executor == "miniwob":
+        parts = ("MiniWoB++", setup.task, f"seed {setup.seed}")
     else:
         parts = ("Recorded trajectory", f"{setup.task} no. {setup.position + 1}", platform)
     return " · ".join(part for part in parts if part)
@@ -142,3 +201,9 @@ def templates(split: str) -> list[tuple[str, str]]:
     """(label, name) of a split's tasks, easiest first; raises InputError when there is no such split."""
     listed = sorted(list_tasks(split), key=lambda t: t.level)
     return [(f"{task_label(t.name)} · level {t.level}", t.name) for t in listed]
+
+
+def miniwob_tasks() -> list[tuple[str, str]]:
+    """(label, name) of the MiniWoB++ tasks, those with an oracle first; raises InputError without the package."""
+    names = sorted(task_names(), key=lambda name: (name not in ORACLES, name))
+    return [(name if name in ORACLES else f"{name} · no reference", name) for name in names]

@@ -23,6 +23,8 @@ from workbench.live_episode import LiveEpisode
 
 MAX_LIVE = 64
 """Live episodes held in memory; the one that rested longest is put away first and opened again when asked for."""
+MAX_HEAVY = 3
+"""Of these, how many that hold a browser of their own; put away alike."""
 MAX_STORED = 32
 """Stored episodes held in memory for looking at."""
 
@@ -62,6 +64,7 @@ class EpisodeDesk:
             episode.start()
         except WorkbenchError:
             self.store.save_state(id, state="done", stop_reason=StopReason.EXECUTOR_ERROR)
+            episode.close()
             raise
         self._keep(episode)
         return id
@@ -114,7 +117,11 @@ class EpisodeDesk:
         setup = stored.setup
         device = open_device(setup, self._data_root)
         episode = LiveEpisode(stored.id, setup, device, lambda: self._get_planner(setup.planner), self.store)
-        episode.restore(stored.frames, stored.planner_name)
+        try:
+            episode.restore(stored.frames, stored.planner_name)
+        except WorkbenchError:
+            episode.close()
+            raise
         return episode
 
     def _remember(self, view: EpisodeView) -> EpisodeView:
@@ -128,7 +135,10 @@ class EpisodeDesk:
         with self._lock:
             self._live[episode.view.id] = episode
             resting = sorted((e for e in self._live.values() if not e.view.is_busy), key=lambda e: e.last_used)
-            old = [e for e in resting if e is not episode][: max(0, len(self._live) - MAX_LIVE)]
+            resting = [e for e in resting if e is not episode]
+            num_heavy = sum(e.is_heavy for e in self._live.values())
+            old = resting[: max(0, len(self._live) - MAX_LIVE)]
+            old += [e for e in resting if e.is_heavy and e not in old][: max(0, num_heavy - MAX_HEAVY)]
             for other in old:
                 del self._live[other.view.id]
         for other in old:

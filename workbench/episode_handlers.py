@@ -19,7 +19,7 @@ from executors.actions import ACTIONS, actions_in
 from executors.errors import InputError, WorkbenchError
 from executors.geometry import PointNorm
 from training.samples import spaces_of
-from workbench.devices import splits, templates
+from workbench.devices import device_choices, miniwob_tasks, splits, templates
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_drift import EpisodeDrift
 from workbench.episode_edit import arguments_hint, arguments_text
@@ -58,7 +58,7 @@ BUTTONS = (
 FIELDS = ("type", "arguments", "words")
 OUTPUTS = PANELS + BUTTONS + FIELDS
 
-SIMULATOR, REPLAY = "simulator", "replay"
+SIMULATOR, REPLAY, MINIWOB = "simulator", "replay", "miniwob"
 
 REFERENCES = "references.jsonl"
 """Where references are saved, below the data folder."""
@@ -129,13 +129,14 @@ class EpisodeHandlers:
             self._check(request, Role.ANNOTATOR, "start episodes")
             if kind != DEFAULT:
                 self._check(request, Role.OPERATOR, "name another planner")
+            self._check_source(source)
             is_replay = source == REPLAY
             if is_replay:
                 resolve_file(self.settings.data_root, file)
             setup = EpisodeSetup(
-                executor=REPLAY if is_replay else SIMULATOR,
+                executor=source,
                 task=file if is_replay else template,
-                split="" if is_replay else split,
+                split=split if source == SIMULATOR else "",
                 seed=0 if is_replay else _whole("seed", seed),
                 position=int(position or 0) if is_replay else 0,
                 goal=(goal or "").strip(),
@@ -150,13 +151,27 @@ class EpisodeHandlers:
             page.notice = Message(sentence(error), Tone.ERROR)
         return self.show(page, request)
 
+    def _check_source(self, source: str) -> None:
+        choices = {choice.name: choice for choice in device_choices(is_space=self.settings.is_space)}
+        if source not in choices:
+            raise InputError(f"field 'act on': {str(source)[:40]!r} is not one of {', '.join(choices)}")
+        if choices[source].reason:
+            raise InputError(f"{choices[source].label} is not available: {choices[source].reason}")
+
     # ---- choosing in the form
 
-    def choose_source(self, source: str) -> tuple[Any, ...]:
-        """Shows the fields of a source, with the files that are there now."""
+    def choose_source(self, source: str, split: str) -> tuple[Any, ...]:
+        """Shows the fields of a source, with the files and tasks that are there now."""
         is_replay = source == REPLAY
         files = gr.Dropdown(choices=list_files(self.settings.data_root)) if is_replay else gr.skip()
-        return gr.Group(visible=not is_replay), gr.Group(visible=is_replay), files
+        tasks = gr.skip()
+        if not is_replay:
+            choices = miniwob_tasks() if source == MINIWOB else templates(split if split in splits() else splits()[0])
+            tasks = gr.Dropdown(choices=choices, value=choices[0][1])
+        return (
+            gr.Group(visible=not is_replay), gr.Group(visible=is_replay), files, tasks,
+            gr.Dropdown(visible=source == SIMULATOR),
+        )
 
     def choose_split(self, split: str) -> Any:
         """The tasks of a split."""

@@ -5,13 +5,14 @@ Every text is escaped on the way. What the planner was asked and said is in `wor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from executors.errors import WorkbenchError
 from executors.geometry import ImageSize
 from executors.trajectory import Observation
-from workbench.devices import setup_words
+from workbench.devices import DeviceChoice, setup_words
 from workbench.episode_marks import image_uri
 from workbench.episode_page import Shown
 from workbench.episode_store import StoredFrame
@@ -44,6 +45,16 @@ def hint(text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """The count and the noun: "1 step", "2 steps"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def render_missing_devices(devices: Iterable[DeviceChoice]) -> str:
+    """Which kinds of devices cannot be used here, and why; empty when all can.
+
+    >>> render_missing_devices([DeviceChoice("simulator", "Simulator")])
+    ''
+    """
+    lines = [f"<li>{safe_text(f'{d.label}: {d.reason}')}</li>" for d in devices if d.reason]
+    return f'<p>Not available here</p><ul>{"".join(lines)}</ul>' if lines else ""
 
 
 def render_goal(seen: Shown | None) -> str:

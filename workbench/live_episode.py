@@ -120,6 +120,11 @@ class LiveEpisode:
         self.stop()
         self._device.executor.close()
 
+    @property
+    def is_heavy(self) -> bool:
+        """Whether it holds a program of its own, which an episode that is over does not."""
+        return self._device.is_heavy and self.view.state != "done"
+
     # ---- orders; each returns at once
 
     def forecast(self) -> None:
@@ -391,6 +396,8 @@ class LiveEpisode:
             outcome = "failure"
         self._publish(state="done", outcome=outcome, stop_reason=reason, message=ending(outcome, reason))
         self._store_state()
+        if self._device.is_heavy:  # closing may take seconds, and nobody waits for it
+            threading.Thread(target=self._device.executor.close, name=f"close-{self.view.id}", daemon=True).start()
 
     def _append_frame(self, plan: Plan | None = None) -> None:
         forecasts = (plan.made(None),) if plan is not None else ()

@@ -104,7 +104,8 @@ def server() -> Iterator[str]:
     """A real vLLM with the shipped planner; TRACER1_VLLM_PYTHON names the interpreter that has it."""
     python = os.environ.get("TRACER1_VLLM_PYTHON", sys.executable)
     command = [sys.executable, "-m", "training.cli", "serve", "--planner", str(TINY), "--port", "8765",
-               "--python", python, "--", "--enforce-eager", "--max-model-len", "4096", "--dtype", "float32"]  # fmt: skip
+               "--python", python,
+               "--", "--enforce-eager", "--max-model-len", "4096", "--dtype", "float32"]  # fmt: skip
     process = subprocess.Popen(command)
     url, end = "http://127.0.0.1:8765", time.monotonic() + 600
     try:

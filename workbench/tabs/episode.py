@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from workbench.devices import MAX_HISTORY, MAX_HORIZON, MAX_STEPS, splits, templates
-from workbench.episode_handlers import FIELDS, OUTPUTS, REPLAY, SIMULATOR, EpisodeHandlers
+from workbench.devices import MAX_HISTORY, MAX_HORIZON, MAX_STEPS, device_choices, splits, templates
+from workbench.episode_handlers import FIELDS, OUTPUTS, SIMULATOR, EpisodeHandlers
+from workbench.episode_html import render_missing_devices
 from workbench.episode_page import Page
 from workbench.past_handlers import PastHandlers
 from workbench.planner_choices import CHECKPOINT, DEFAULT, SERVER
@@ -107,10 +108,13 @@ def _build_form(handlers: EpisodeHandlers) -> dict[str, Any]:
     split = splits()[0]
     choices = templates(split)
     form: dict[str, Any] = {}
+    devices = device_choices(is_space=handlers.settings.is_space)
     with gr.Group(elem_classes="tw-form"):
         form["source"] = gr.Radio(
-            [("Simulator", SIMULATOR), ("Recording", REPLAY)], value=SIMULATOR, label="Act on", elem_id="ep-source"
+            [(device.label, device.name) for device in devices if not device.reason], value=SIMULATOR, label="Act on",
+            elem_id="ep-source",
         )
+        gr.HTML(render_missing_devices(devices), elem_id="ep-missing", visible=any(d.reason for d in devices))
         with gr.Group() as simulator:
             form["template"] = gr.Dropdown(choices, value=choices[0][1], label="Task", elem_id="ep-task")
             with gr.Row(elem_classes="tw-two"):
@@ -195,7 +199,8 @@ def _wire_form(handlers: EpisodeHandlers, page: gr.State, form: dict[str, Any], 
              "address", "horizon", "history", "max_steps")
     form["start"].click(handlers.start, [page, *(form[name] for name in names)], outputs, **QUIET)
     form["source"].input(
-        handlers.choose_source, [form["source"]], [form["simulator"], form["recorded"], form["file"]], **QUIET
+        handlers.choose_source, [form["source"], form["split"]],
+        [form["simulator"], form["recorded"], form["file"], form["template"], form["split"]], **QUIET,
     )
     form["split"].input(handlers.choose_split, [form["split"]], [form["template"]], **QUIET)
     form["file"].input(handlers.choose_file, [page, form["file"]], [form["position"], *outputs], **QUIET)
