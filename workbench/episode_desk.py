@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock, RLock
 
-from executors.errors import WorkbenchError
+from executors.errors import ExecutorError, InputError, WorkbenchError
 from training.episode_record import StopReason
 from training.planner import Planner
-from workbench.devices import open_device
+from workbench.devices import REAL, open_device
 from workbench.episode_store import EpisodeSetup, EpisodeStore, StoredEpisode
 from workbench.episode_view import EpisodeView, Message, Tone, ending, sentence
 from workbench.live_episode import LiveEpisode
@@ -42,23 +42,37 @@ class EpisodeDesk:
         """
         self.store = store
         self._data_root, self._get_planner = data_root, get_planner
+        self._guard_root = store.root / "guard"
         self._live: dict[str, LiveEpisode] = {}
         self._stored: OrderedDict[str, EpisodeView] = OrderedDict()
         self._lock = Lock()
         self._opening = RLock()
 
-    def start(self, setup: EpisodeSetup, owner: str = "") -> str:
+    def start(self, setup: EpisodeSetup, owner: str = "", *, armed_by: str = "") -> str:
         """Begins an episode and returns its id.
+
+        Args:
+            setup: what is asked for.
+            owner: login name of the person who starts it.
+            armed_by: who arms a real device; empty for nobody, so that none is begun.
 
         Raises:
             InputError, MissingFileError: the setup names something that is not there or not allowed.
             ExecutorError: the device gave no screen.
             OutputError: the store cannot be written.
         """
-        device = open_device(setup, self._data_root)
-        goal = setup.goal.strip() or device.executor.goal
+        if setup.executor in REAL and not armed_by:
+            raise InputError("a real device is not armed: tick the box in the form, then start")
+        device = open_device(setup, self._data_root, self._guard_root)
         setup = replace(setup, mode="reactive" if setup.horizon == 1 else "anticipatory")
-        id = self.store.create(setup, goal=goal, platform=device.platform, owner=owner)
+        try:
+            if device.guarding is not None:
+                device.guarding.guard.arm(armed_by)
+            goal = setup.goal.strip() or device.executor.goal
+            id = self.store.create(setup, goal=goal, platform=device.platform, owner=owner)
+        except WorkbenchError:
+            device.executor.close()
+            raise
         episode = LiveEpisode(id, setup, device, lambda: self._get_planner(setup.planner), self.store)
         try:
             episode.start()
@@ -115,7 +129,9 @@ class EpisodeDesk:
 
     def _rebuild(self, stored: StoredEpisode) -> LiveEpisode:
         setup = stored.setup
-        device = open_device(setup, self._data_root)
+        if setup.executor in REAL:
+            raise ExecutorError("restore", "what was done on a real device is never repeated by itself")
+        device = open_device(setup, self._data_root, self._guard_root)
         episode = LiveEpisode(stored.id, setup, device, lambda: self._get_planner(setup.planner), self.store)
         try:
             episode.restore(stored.frames, stored.planner_name)
@@ -135,7 +151,7 @@ class EpisodeDesk:
         with self._lock:
             self._live[episode.view.id] = episode
             resting = sorted((e for e in self._live.values() if not e.view.is_busy), key=lambda e: e.last_used)
-            resting = [e for e in resting if e is not episode]
+            resting = [e for e in resting if e is not episode and not e.view.is_real]
             num_heavy = sum(e.is_heavy for e in self._live.values())
             old = resting[: max(0, len(self._live) - MAX_LIVE)]
             old += [e for e in resting if e.is_heavy and e not in old][: max(0, num_heavy - MAX_HEAVY)]

@@ -57,6 +57,21 @@ def render_missing_devices(devices: Iterable[DeviceChoice]) -> str:
     return f'<p>Not available here</p><ul>{"".join(lines)}</ul>' if lines else ""
 
 
+def render_approval(view: EpisodeView | None) -> str:
+    """The step that waits before a real device, in full; empty when none does."""
+    pending = view.pending if view is not None else None
+    if pending is None:
+        return ""
+    touched = "".join(f"<li>{safe_text(text, 300)}</li>" for text in pending.texts)
+    told = f'<p>What it writes, presses or points at:</p><ul>{touched}</ul>' if touched else ""
+    escalated = f"<p>Passed on by {safe_text(pending.escalated_by)}: another person decides.</p>"
+    return (
+        '<section class="tw-card tw-proposal" role="alert" aria-label="A step waits for your decision">'
+        f"<h2>Do this on the real device?</h2><p><code>{safe_text(pending.words, 400)}</code></p>{told}"
+        f"{escalated if pending.escalated_by else ''}</section>"
+    )
+
+
 def render_goal(seen: Shown | None) -> str:
     """The goal, what it is about, and the link to this very screen."""
     if seen is None:

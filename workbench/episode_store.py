@@ -24,7 +24,7 @@ from training.forecast import Forecast
 from workbench.screens import SCREENS, Screens
 from workbench.store import MAX_OFFSET, MAX_ROWS, Store, check_choice, match_words, storable, utc_now
 
-EXECUTORS = ("simulator", "replay", "miniwob")
+EXECUTORS = ("simulator", "replay", "miniwob", "desktop")
 STATES = ("waiting", "running", "done")
 OUTCOMES = ("success", "failure", "impossible", "unknown")
 AUTHORS = ("planner", "person")
