@@ -123,8 +123,8 @@ class EpisodeHandlers:
 
     def start(
         self, page: Page, source: str, split: str, template: str, seed: float, file: str | None, position: int | None,
-        goal: str, kind: str, checkpoint: str | None, model: str, address: str, horizon: float | None,
-        history: float | None, max_steps: float | None, agent: str = "", is_armed: bool = False,
+        goal: str, kind: str, checkpoint: str | None, model: str, address: str, horizon: float | str | None,
+        history: float | str | None, max_steps: float | None, agent: str = "", is_armed: bool = False,
         request: gr.Request | None = None,
     ) -> list[Any]:
         """Begins the episode that the form says."""
@@ -558,7 +558,10 @@ def _person(request: gr.Request | None) -> str:
     return _name(request) or "the person at the page"
 
 
-def _whole(name: str, value: float | None, *, may_miss: bool = False) -> int | None:
+def _whole(name: str, value: float | str | None, *, may_miss: bool = False) -> int | None:
+    if isinstance(value, str):
+        text = value.strip()
+        value = (int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else value) if text else None
     if value is None and may_miss:
         return None
     if not _is_number(value) or value != int(value):

@@ -161,8 +161,9 @@ def _build_form(handlers: EpisodeHandlers) -> dict[str, Any]:
                 info="Success of your own goal cannot be judged",
             )
             with gr.Row(elem_classes="tw-two"):
-                form["horizon"] = gr.Number(None, label="T", info=f"1..{MAX_HORIZON}", elem_id="ep-t", min_width=60)
-                form["history"] = gr.Number(None, label="K", info=f"0..{MAX_HISTORY}", elem_id="ep-k", min_width=60)
+                # texts, since gradio's number without a value becomes 0 as soon as the accordion is opened
+                form["horizon"] = gr.Textbox(label="T", info=f"1..{MAX_HORIZON}", elem_id="ep-t", min_width=60)
+                form["history"] = gr.Textbox(label="K", info=f"0..{MAX_HISTORY}", elem_id="ep-k", min_width=60)
                 form["max_steps"] = gr.Number(
                     30, label="Steps", info=f"1..{MAX_STEPS}", elem_id="ep-max-steps", min_width=60
                 )
