@@ -222,7 +222,9 @@ def _build_plan() -> dict[str, Any]:
 def _wire_form(handlers: EpisodeHandlers, page: gr.State, form: dict[str, Any], outputs: list[Any]) -> None:
     names = ("source", "split", "template", "seed", "file", "position", "goal", "kind", "checkpoint", "model",
              "address", "horizon", "history", "max_steps", "agent", "is_armed")
-    form["start"].click(handlers.start, [page, *(form[name] for name in names)], outputs, **QUIET)
+    form["start"].click(handlers.start, [page, *(form[name] for name in names)], outputs, **QUIET).then(
+        lambda: False, None, [form["is_armed"]], **QUIET  # each episode is armed by itself
+    )
     form["source"].input(
         handlers.choose_source, [form["source"], form["split"]],
         [form[name] for name in ("simulator", "recorded", "file", "template", "split", "desktop", "is_armed", "more")],
