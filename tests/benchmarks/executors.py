@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.add_argument("--quick", action="store_true", help="few pairs, to see that all runs")
     args = parser.parse_args(argv)
-    result = run(is_quick=args.quick)
+    with redirect_stdout(sys.stderr):  # python-xlib prints its warnings among the figures
+        result = run(is_quick=args.quick)
     if args.json:
         print(json.dumps(result, indent=1))
         return 0
