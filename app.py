@@ -6,6 +6,7 @@ import os
 import sys
 
 from executors.errors import WorkbenchError
+from executors.permission import allow_real_devices
 from workbench.settings import check_port, parse_settings
 
 # Read by gradio and huggingface_hub when they are imported: nothing is reported, and no model is looked up elsewhere
@@ -20,6 +21,8 @@ def main() -> int:
     try:
         settings = parse_settings()
         check_port(settings.host, settings.port)
+        if settings.allows_real_devices:
+            allow_real_devices()
         from workbench.ui import build_app, launch_options, open_runs
 
         runs = open_runs(settings)

@@ -12,6 +12,7 @@ import shutil
 import uuid
 from collections.abc import Collection
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -99,6 +100,8 @@ class BrowserExecutor(DeviceExecutor):
         self._program = program or next((path for name in _PROGRAMS if (path := shutil.which(name))), None)
         if self._program is None:
             raise InputError("Chromium is not installed: apt install chromium, or name its program")
+        if find_spec("playwright") is None:
+            raise InputError("the package playwright is not installed: pip install playwright")
         self._url, self._size, self._ratio = url, size or ImageSize(1280, 800), pixel_ratio
         self._is_visible, self._judge = is_visible, judge
         self._mark = f"--tracer1-browser={uuid.uuid4().hex}"
@@ -125,10 +128,8 @@ class BrowserExecutor(DeviceExecutor):
         return self._pages[-1]
 
     def _open(self) -> None:
-        try:
-            from playwright.sync_api import sync_playwright
-        except ImportError:
-            raise ExecutorError("reset", "the package playwright is not installed: pip install playwright") from None
+        from playwright.sync_api import sync_playwright
+
         self._playwright = sync_playwright().start()
 
     def _restart(self) -> None:
@@ -190,19 +191,17 @@ class BrowserExecutor(DeviceExecutor):
     def _pause(self, seconds: float) -> None:
         """Playwright passes on requests, new pages and dialogs only while it is called."""
         end = monotonic() + seconds
-        while True:
-            self.stop.check()
-            left = end - monotonic()
+        self.stop.check()
+        while (left := end - monotonic()) > 0:
             self._page.wait_for_timeout(max(1.0, min(left, 0.05) * 1000))
-            if left <= 0:
-                return
+            self.stop.check()
 
     def _see(self) -> Observation:
         """A page that is just going elsewhere cannot be seen and is looked at again."""
         from playwright.sync_api import Error, TimeoutError
 
         for is_last in (False, False, True):
-            self._pause(0.0)
+            self._page.wait_for_timeout(1.0)  # what has come meanwhile is passed on: see _pause
             try:
                 return self._look()
             except Error as error:
@@ -217,7 +216,7 @@ class BrowserExecutor(DeviceExecutor):
         page = self._page
         with PIL.Image.open(io.BytesIO(page.screenshot(caret="initial"))) as shot:
             image = shot.convert("RGB")
-        elements = tuple(self._element(record) for record in page.evaluate(_elements_script(), MAX_ELEMENTS))
+        elements = tuple(self._element(record) for record in page.evaluate(elements_script(), MAX_ELEMENTS))
         summary = " ".join((page.title() or page.url).split())
         if self._dialogs:
             summary += f" (dismissed: {' '.join(self._dialogs[-1].split())[:200]})"
@@ -301,7 +300,8 @@ class BrowserExecutor(DeviceExecutor):
 
 
 @cache
-def _elements_script() -> str:
+def elements_script() -> str:
+    """The JavaScript function that lists a page's elements, given how many at most."""
     return _SCRIPT.read_text(encoding="utf-8")
 
 

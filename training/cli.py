@@ -27,6 +27,8 @@ COMMANDS: dict[str, str] = {
     "compare": "training.commands.compare",
     "sweep": "training.commands.sweep",
     "import": "training.commands.import_",
+    "record": "training.commands.record",
+    "serve": "training.commands.serve",
     "export": "training.commands.export",
     "annotations": "workbench.annotate.command",  # a name, not an import: no floor knows the one above it
 }

@@ -48,6 +48,8 @@ class StopReason(StrEnum):
     """The planner's server, the tool agent or the device failed, as often in a row as is allowed."""
     STOPPED = "stopped"
     """A person stopped it."""
+    WORLD_ENDED = "world_ended"
+    """The world itself judged the episode and counts nothing that comes after (MiniWoB++)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

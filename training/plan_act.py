@@ -356,11 +356,13 @@ class Episode:
         return record
 
     def _stop_if_over(self) -> None:
-        """Stops after a terminal action, too many failures in a row, or the most steps."""
+        """Stops after a terminal action, the world's own end, too many failures in a row, or the most steps."""
         last = self.steps[-1]
         if last.error is None and last.action is not None and last.action.is_terminal:
             is_finished = last.action.type == "finished"
             self._stop(StopReason.FINISHED if is_finished else StopReason.IMPOSSIBLE)
+        elif getattr(self.executor, "world_has_ended", False):  # few worlds judge while they are acted on
+            self._stop(StopReason.WORLD_ENDED)
         elif self._has_failed_enough():
             self._stop(self._failures[-1])
         elif len(self.steps) >= self.max_steps:

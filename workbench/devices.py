@@ -1,6 +1,7 @@
-"""What an episode can act on: a task of the simulator, or a recorded trajectory; each with its reference.
+"""What an episode can act on: the simulator, a recorded trajectory, MiniWoB++, this machine's desktop.
 
-A new kind of device is one function here that makes a `Device` of a setup, and its name in `OPENERS`.
+A new kind of device is one function here that makes a `Device` of a setup, its name in `OPENERS`, and its line in
+`device_choices`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from executors.errors import InputError
+from executors.desktop import DesktopExecutor
+from executors.errors import ExecutorError, InputError
 from executors.executor import Executor
+from executors.miniwob import ORACLES, MiniWobExecutor, oracle_move, put_in_words, task_names
 from executors.replay import ReplayExecutor
 from executors.simulator import SPLITS, SimulatorExecutor, list_tasks, make_task
 from executors.simulator.continuation import oracle_continuation
 from executors.trajectory import Observation, Step
 from workbench.episode_store import EpisodeSetup
+from workbench.real_devices import Guarding, guard_desktop
 from workbench.recordings import read_trajectory, resolve_file
+
+REAL = frozenset({"desktop"})
+"""Executors that act on something real."""
 
 MAX_SEED = 999_999
 MAX_STEPS = 200
@@ -30,13 +37,16 @@ class Device:
     """A device as an episode uses it.
 
     `reference(n)` gives the next n right steps from the present state, empty where nobody knows them. `is_over()` is
-    true when the device can take no more actions.
+    true when the device can take no more actions. `is_heavy` says that it holds a program of its own, so few are kept.
     """
 
     executor: Executor
     platform: str
     reference: Callable[[int], tuple[Step, ...]]
     is_over: Callable[[], bool]
+    is_heavy: bool = False
+    guarding: Guarding | None = None
+    """What stands between the episode and a real device; None for one that can do no harm."""
 
 
 def check_setup(setup: EpisodeSetup) -> EpisodeSetup:
@@ -55,21 +65,22 @@ def check_setup(setup: EpisodeSetup) -> EpisodeSetup:
     return setup
 
 
-def open_device(setup: EpisodeSetup, data_root: Path) -> Device:
-    """The device of a setup.
+def open_device(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
+    """The device of a setup; a real one is not armed yet.
 
     Args:
         setup: what is asked for.
         data_root: folder of the recorded trajectories.
+        guard_root: folder of a real device's audit log and STOP file.
 
     Raises:
         InputError: there is no such task, file or trajectory, or a number is not allowed.
         MissingFileError: the trajectory file is gone.
     """
-    return OPENERS[check_setup(setup).executor](setup, data_root)
+    return OPENERS[check_setup(setup).executor](setup, data_root, guard_root)
 
 
-def _open_simulator(setup: EpisodeSetup, data_root: Path) -> Device:
+def _open_simulator(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
     task = make_task(setup.task, setup.split, setup.seed)
     executor = SimulatorExecutor(task)
     is_own_goal = not setup.goal or setup.goal == task.goal
@@ -81,7 +92,7 @@ def _open_simulator(setup: EpisodeSetup, data_root: Path) -> Device:
     )
 
 
-def _open_replay(setup: EpisodeSetup, data_root: Path) -> Device:
+def _open_replay(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
     trajectory = read_trajectory(resolve_file(data_root, setup.task), setup.position)
     executor = ReplayExecutor(trajectory)
     is_own_goal = not setup.goal or setup.goal == trajectory.goal
@@ -100,15 +111,88 @@ def _open_replay(setup: EpisodeSetup, data_root: Path) -> Device:
     )
 
 
+def _open_miniwob(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
+    executor = MiniWobExecutor(setup.task, setup.seed)
+
+    def reference(count: int) -> tuple[Step, ...]:
+        is_own_goal = not setup.goal or setup.goal == executor.goal
+        if not is_own_goal or setup.task not in ORACLES or executor.is_done:
+            return ()
+        try:
+            move, seen = oracle_move(setup.task, executor.tree()), executor.observe()
+        except ExecutorError:  # the page has gone; the next action tells
+            return ()
+        return (Step(observation=Observation(), action=move.action, instruction=put_in_words(move, seen)),)
+
+    return Device(
+        executor=executor, platform="browser", reference=reference, is_over=lambda: executor.is_done, is_heavy=True
+    )
+
+
+def _open_desktop(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
+    guarding = guard_desktop(setup.goal.strip(), guard_root, setup.max_steps)
+    guard = guarding.guard
+    return Device(
+        executor=guard, platform="desktop", reference=_no_reference, is_heavy=True, guarding=guarding,
+        is_over=lambda: guard.is_done or guard.device.stop.is_tripped,
+    )
+
+
 def _no_reference(count: int) -> tuple[Step, ...]:
     return ()
 
 
-OPENERS: dict[str, Callable[[EpisodeSetup, Path], Device]] = {"simulator": _open_simulator, "replay": _open_replay}
+OPENERS: dict[str, Callable[[EpisodeSetup, Path, Path], Device]] = {
+    "simulator": _open_simulator, "replay": _open_replay, "miniwob": _open_miniwob, "desktop": _open_desktop,
+}  # fmt: skip
 
 
-REFERENCE_NAMES = {"simulator": "the simulator's oracle", "replay": "the recording"}
+REFERENCE_NAMES = {
+    "simulator": "the simulator's oracle", "replay": "the recording", "miniwob": "the task's oracle",
+    "desktop": "nobody",
+}  # fmt: skip
 """Who says what the right next steps are."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """A kind of device on offer; `reason` says why it cannot be used here, empty when it can."""
+
+    name: str
+    label: str
+    reason: str = ""
+
+
+def device_choices(*, is_space: bool) -> tuple[DeviceChoice, ...]:
+    """All kinds of devices, with the reason where one is not available in this app.
+
+    Args:
+        is_space: on a hosted Space, whose visitors get no browser of their own each.
+    """
+    return (
+        DeviceChoice("simulator", "Simulator"),
+        DeviceChoice("replay", "Recording"),
+        DeviceChoice("miniwob", "MiniWoB++", _why_no_miniwob(is_space)),
+        DeviceChoice("desktop", "Desktop", _why_no_desktop()),
+    )
+
+
+def _why_no_desktop() -> str:
+    try:
+        DesktopExecutor()  # opens nothing
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _why_no_miniwob(is_space: bool) -> str:
+    if is_space:
+        return "each episode needs a browser of its own: run the workbench on your own machine"
+    try:
+        MiniWobExecutor(miniwob_tasks()[0][1])  # opens nothing
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def setup_words(setup: EpisodeSetup, platform: str) -> str:
@@ -119,6 +203,10 @@ def setup_words(setup: EpisodeSetup, platform: str) -> str:
     """
     if setup.executor == "simulator":
         parts = ("Simulator", task_label(setup.task), platform, setup.split.replace("_", " "), f"seed {setup.seed}")
+    elif setup.executor == "miniwob":
+        parts = ("MiniWoB++", setup.task, f"seed {setup.seed}")
+    elif setup.executor == "desktop":
+        parts = ("Desktop of this machine", f"grounded by {setup.tool_agent}")
     else:
         parts = ("Recorded trajectory", f"{setup.task} no. {setup.position + 1}", platform)
     return " · ".join(part for part in parts if part)
@@ -142,3 +230,9 @@ def templates(split: str) -> list[tuple[str, str]]:
     """(label, name) of a split's tasks, easiest first; raises InputError when there is no such split."""
     listed = sorted(list_tasks(split), key=lambda t: t.level)
     return [(f"{task_label(t.name)} · level {t.level}", t.name) for t in listed]
+
+
+def miniwob_tasks() -> list[tuple[str, str]]:
+    """(label, name) of the MiniWoB++ tasks, those with an oracle first; raises InputError without the package."""
+    names = sorted(task_names(), key=lambda name: (name not in ORACLES, name))
+    return [(name if name in ORACLES else f"{name} · no reference", name) for name in names]

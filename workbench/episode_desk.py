@@ -13,16 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock, RLock
 
-from executors.errors import WorkbenchError
+from executors.errors import ExecutorError, InputError, WorkbenchError
 from training.episode_record import StopReason
 from training.planner import Planner
-from workbench.devices import open_device
+from workbench.devices import REAL, open_device
 from workbench.episode_store import EpisodeSetup, EpisodeStore, StoredEpisode
 from workbench.episode_view import EpisodeView, Message, Tone, ending, sentence
 from workbench.live_episode import LiveEpisode
 
 MAX_LIVE = 64
 """Live episodes held in memory; the one that rested longest is put away first and opened again when asked for."""
+MAX_HEAVY = 3
+"""Of these, how many that hold a browser of their own; put away alike."""
 MAX_STORED = 32
 """Stored episodes held in memory for looking at."""
 
@@ -40,28 +42,43 @@ class EpisodeDesk:
         """
         self.store = store
         self._data_root, self._get_planner = data_root, get_planner
+        self._guard_root = store.root / "guard"
         self._live: dict[str, LiveEpisode] = {}
         self._stored: OrderedDict[str, EpisodeView] = OrderedDict()
         self._lock = Lock()
         self._opening = RLock()
 
-    def start(self, setup: EpisodeSetup, owner: str = "") -> str:
+    def start(self, setup: EpisodeSetup, owner: str = "", *, armed_by: str = "") -> str:
         """Begins an episode and returns its id.
+
+        Args:
+            setup: what is asked for.
+            owner: login name of the person who starts it.
+            armed_by: who arms a real device; empty for nobody, so that none is begun.
 
         Raises:
             InputError, MissingFileError: the setup names something that is not there or not allowed.
             ExecutorError: the device gave no screen.
             OutputError: the store cannot be written.
         """
-        device = open_device(setup, self._data_root)
-        goal = setup.goal.strip() or device.executor.goal
+        if setup.executor in REAL and not armed_by:
+            raise InputError("a real device is not armed: tick the box in the form, then start")
+        device = open_device(setup, self._data_root, self._guard_root)
         setup = replace(setup, mode="reactive" if setup.horizon == 1 else "anticipatory")
-        id = self.store.create(setup, goal=goal, platform=device.platform, owner=owner)
+        try:
+            if device.guarding is not None:
+                device.guarding.guard.arm(armed_by)
+            goal = setup.goal.strip() or device.executor.goal
+            id = self.store.create(setup, goal=goal, platform=device.platform, owner=owner)
+        except WorkbenchError:
+            device.executor.close()
+            raise
         episode = LiveEpisode(id, setup, device, lambda: self._get_planner(setup.planner), self.store)
         try:
             episode.start()
         except WorkbenchError:
             self.store.save_state(id, state="done", stop_reason=StopReason.EXECUTOR_ERROR)
+            episode.close()
             raise
         self._keep(episode)
         return id
@@ -112,9 +129,15 @@ class EpisodeDesk:
 
     def _rebuild(self, stored: StoredEpisode) -> LiveEpisode:
         setup = stored.setup
-        device = open_device(setup, self._data_root)
+        if setup.executor in REAL:
+            raise ExecutorError("restore", "what was done on a real device is never repeated by itself")
+        device = open_device(setup, self._data_root, self._guard_root)
         episode = LiveEpisode(stored.id, setup, device, lambda: self._get_planner(setup.planner), self.store)
-        episode.restore(stored.frames, stored.planner_name)
+        try:
+            episode.restore(stored.frames, stored.planner_name)
+        except WorkbenchError:
+            episode.close()
+            raise
         return episode
 
     def _remember(self, view: EpisodeView) -> EpisodeView:
@@ -128,7 +151,10 @@ class EpisodeDesk:
         with self._lock:
             self._live[episode.view.id] = episode
             resting = sorted((e for e in self._live.values() if not e.view.is_busy), key=lambda e: e.last_used)
-            old = [e for e in resting if e is not episode][: max(0, len(self._live) - MAX_LIVE)]
+            resting = [e for e in resting if e is not episode and not e.view.is_real]
+            num_heavy = sum(e.is_heavy for e in self._live.values())
+            old = resting[: max(0, len(self._live) - MAX_LIVE)]
+            old += [e for e in resting if e.is_heavy and e not in old][: max(0, num_heavy - MAX_HEAVY)]
             for other in old:
                 del self._live[other.view.id]
         for other in old:

@@ -15,18 +15,20 @@ from typing import Any
 
 import gradio as gr
 
-from executors.actions import ACTIONS, actions_in
+from executors.actions import ACTIONS, Action, actions_in
 from executors.errors import InputError, WorkbenchError
 from executors.geometry import PointNorm
+from executors.safety import Decision
 from training.samples import spaces_of
-from workbench.devices import splits, templates
+from workbench.devices import device_choices, miniwob_tasks, splits, templates
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_drift import EpisodeDrift
-from workbench.episode_edit import arguments_hint, arguments_text
+from workbench.episode_edit import arguments_hint, arguments_text, read_action
 from workbench.episode_export import export_json, save_reference
 from workbench.episode_export_html import export_html
 from workbench.episode_html import (
     hint,
+    render_approval,
     render_goal,
     render_history,
     render_plan,
@@ -49,16 +51,16 @@ from workbench.settings import AppSettings
 
 PANELS = (
     "goal", "status", "timeline", "screen", "position", "plan", "model", "drift", "history", "planner_status",
-    "step_title",
+    "step_title", "approval",
 )
 BUTTONS = (
     "forecast", "act", "run", "pause", "stop", "reset", "back", "on", "apply", "before", "after", "delete",
-    "reforecast", "reference", "html", "json", "keep",
+    "reforecast", "reference", "html", "json", "keep", "approve", "modify", "reject", "terminate", "escalate",
 )
 FIELDS = ("type", "arguments", "words")
 OUTPUTS = PANELS + BUTTONS + FIELDS
 
-SIMULATOR, REPLAY = "simulator", "replay"
+SIMULATOR, REPLAY, MINIWOB, DESKTOP = "simulator", "replay", "miniwob", "desktop"
 
 REFERENCES = "references.jsonl"
 """Where references are saved, below the data folder."""
@@ -121,42 +123,63 @@ class EpisodeHandlers:
 
     def start(
         self, page: Page, source: str, split: str, template: str, seed: float, file: str | None, position: int | None,
-        goal: str, kind: str, checkpoint: str | None, model: str, address: str, horizon: float | None,
-        history: float | None, max_steps: float | None, request: gr.Request | None = None,
+        goal: str, kind: str, checkpoint: str | None, model: str, address: str, horizon: float | str | None,
+        history: float | str | None, max_steps: float | None, agent: str = "", is_armed: bool = False,
+        request: gr.Request | None = None,
     ) -> list[Any]:
         """Begins the episode that the form says."""
         try:
             self._check(request, Role.ANNOTATOR, "start episodes")
             if kind != DEFAULT:
                 self._check(request, Role.OPERATOR, "name another planner")
+            self._check_source(source)
+            if source == DESKTOP:
+                self._check(request, Role.OPERATOR, "let an agent act on this desktop")
             is_replay = source == REPLAY
             if is_replay:
                 resolve_file(self.settings.data_root, file)
             setup = EpisodeSetup(
-                executor=REPLAY if is_replay else SIMULATOR,
-                task=file if is_replay else template,
-                split="" if is_replay else split,
-                seed=0 if is_replay else _whole("seed", seed),
+                executor=source,
+                task={REPLAY: file, DESKTOP: "desktop"}.get(source, template),
+                split=split if source == SIMULATOR else "",
+                seed=_whole("seed", seed) if source in (SIMULATOR, MINIWOB) else 0,
                 position=int(position or 0) if is_replay else 0,
                 goal=(goal or "").strip(),
                 planner=planner_spec(kind, checkpoint, model or "", address or "", self.runs_root),
                 horizon=_whole("T", horizon, may_miss=True),
                 history_length=_whole("K", history, may_miss=True),
                 max_steps=_whole("most steps", max_steps),
+                tool_agent=((agent or "").strip() or "elements") if source == DESKTOP else "elements",
             )
             self.shelf.warm(setup.planner)
-            page.open(self.desk.start(setup, _name(request)))
+            armed_by = _person(request) if is_armed else ""
+            page.open(self.desk.start(setup, _name(request), armed_by=armed_by))
         except WorkbenchError as error:
             page.notice = Message(sentence(error), Tone.ERROR)
         return self.show(page, request)
 
+    def _check_source(self, source: str) -> None:
+        choices = {choice.name: choice for choice in device_choices(is_space=self.settings.is_space)}
+        if source not in choices:
+            raise InputError(f"field 'act on': {str(source)[:40]!r} is not one of {', '.join(choices)}")
+        if choices[source].reason:
+            raise InputError(f"{choices[source].label} is not available: {choices[source].reason}")
+
     # ---- choosing in the form
 
-    def choose_source(self, source: str) -> tuple[Any, ...]:
-        """Shows the fields of a source, with the files that are there now."""
+    def choose_source(self, source: str, split: str) -> tuple[Any, ...]:
+        """Shows the fields of a source, with the files and tasks that are there now; nothing is armed any more."""
         is_replay = source == REPLAY
         files = gr.Dropdown(choices=list_files(self.settings.data_root)) if is_replay else gr.skip()
-        return gr.Group(visible=not is_replay), gr.Group(visible=is_replay), files
+        tasks = gr.skip()
+        if source in (SIMULATOR, MINIWOB):
+            choices = miniwob_tasks() if source == MINIWOB else templates(split if split in splits() else splits()[0])
+            tasks = gr.Dropdown(choices=choices, value=choices[0][1])
+        return (
+            gr.Group(visible=source in (SIMULATOR, MINIWOB)), gr.Group(visible=is_replay), files, tasks,
+            gr.Dropdown(visible=source == SIMULATOR), gr.Group(visible=source == DESKTOP), gr.Checkbox(value=False),
+            gr.Accordion(open=True) if source == DESKTOP else gr.skip(),
+        )
 
     def choose_split(self, split: str) -> Any:
         """The tasks of a split."""
@@ -205,8 +228,42 @@ class EpisodeHandlers:
         return self._order(page, request, "pause episodes", LiveEpisode.pause)
 
     def stop(self, page: Page, request: gr.Request | None = None) -> list[Any]:
-        """Ends what is under way."""
-        return self._order(page, request, "stop episodes", LiveEpisode.stop)
+        """Ends what is under way; a real device is stopped for good."""
+        by = f"the STOP button ({_person(request)})"
+        return self._order(page, request, "stop episodes", lambda episode: episode.stop(by))
+
+    # ---- decisions about a step that waits before a real device
+
+    def approve(self, page: Page, request: gr.Request | None = None) -> list[Any]:
+        """It is done as it is."""
+        return self._decide(page, request, Decision.APPROVE)
+
+    def modify(
+        self, page: Page, type: str, arguments: str, words: str, request: gr.Request | None = None
+    ) -> list[Any]:
+        """The action that the step's fields say is done instead."""
+        return self._decide(page, request, Decision.MODIFY, lambda: read_action(type or "", arguments or ""))
+
+    def reject(self, page: Page, request: gr.Request | None = None) -> list[Any]:
+        """It is not done."""
+        return self._decide(page, request, Decision.REJECT)
+
+    def terminate(self, page: Page, request: gr.Request | None = None) -> list[Any]:
+        """It is not done, and nothing more is."""
+        return self._decide(page, request, Decision.TERMINATE)
+
+    def escalate(self, page: Page, request: gr.Request | None = None) -> list[Any]:
+        """Another person decides."""
+        return self._decide(page, request, Decision.ESCALATE)
+
+    def _decide(
+        self, page: Page, request: gr.Request | None, decision: Decision, read: Callable[[], Action] | None = None
+    ) -> list[Any]:
+        def order(episode: LiveEpisode) -> None:
+            self._check(request, Role.OPERATOR, "decide what is done on a real device")
+            episode.answer(decision, _person(request), read() if read is not None else None)
+
+        return self._order(page, request, "decide steps", order)
 
     def reset(self, page: Page, request: gr.Request | None = None) -> list[Any]:
         """The same episode from its beginning, as a new one."""
@@ -364,15 +421,15 @@ class EpisodeHandlers:
         with page.lock:
             view = self._view(page)
             planner = self.shelf.status(view.setup.planner if view else "")
-            may_act = self._may(request, Role.ANNOTATOR)
+            may_act, may_operate = self._may(request, Role.ANNOTATOR), self._may(request, Role.OPERATOR)
             key = (
                 page.id, view.version if view else 0, page.cursor, page.selected, page.shows_after, page.notice,
-                planner, may_act, view.waited_seconds if view else 0,
+                planner, may_act, may_operate, view.waited_seconds if view else 0,
             )
             if page.sent.get("key") == key:
                 return [gr.skip()] * len(OUTPUTS)
             page.sent["key"] = key
-            updates = self._updates(page, view, planner, may_act=may_act)
+            updates = self._updates(page, view, planner, may_act=may_act, may_operate=may_operate)
             return [self._fresh(page, name, updates.get(name)) for name in OUTPUTS]
 
     def _fresh(self, page: Page, name: str, value: Any) -> Any:
@@ -407,7 +464,9 @@ class EpisodeHandlers:
                 self._drifts.popitem(last=False)
             return known[1]
 
-    def _updates(self, page: Page, view: EpisodeView | None, planner: Any, *, may_act: bool) -> dict[str, Any]:
+    def _updates(
+        self, page: Page, view: EpisodeView | None, planner: Any, *, may_act: bool, may_operate: bool
+    ) -> dict[str, Any]:
         seen = None if view is None else shown(view, page.cursor, self._drift(view))
         count = len(view.plan.forecast.steps) if view and view.plan else 0
         page.selected = max(1, min(page.selected, count)) if count else 1
@@ -423,8 +482,11 @@ class EpisodeHandlers:
             "model": render_model(seen),
             "drift": render_drift(seen),
             "history": render_history(seen),
+            "approval": render_approval(view),
             "planner_status": render_planner(planner),
         }
+        may_decide = view is not None and view.pending is not None and may_operate
+        updates |= {name: may_decide for name in ("approve", "modify", "reject", "terminate", "escalate")}
         can_edit = view is not None and view.can_edit and may_act and seen.is_live
         is_step = can_edit and count > 0
         updates |= {
@@ -446,7 +508,7 @@ class EpisodeHandlers:
             "json": view is not None,
             "keep": view is not None and view.num_steps > 0 and not view.is_busy and may_act,
         }
-        return updates | self._form(page, seen, count, can_edit=can_edit)
+        return updates | self._form(page, seen, count, can_edit=can_edit or may_decide and seen.is_live)
 
     def _form(self, page: Page, seen: Shown | None, count: int, *, can_edit: bool) -> dict[str, Any]:
         """The step's fields; they are set when another step is selected or the plan changes, never while one types."""
@@ -492,7 +554,14 @@ def _name(request: gr.Request | None) -> str:
     return (getattr(request, "username", None) or "") if request is not None else ""
 
 
-def _whole(name: str, value: float | None, *, may_miss: bool = False) -> int | None:
+def _person(request: gr.Request | None) -> str:
+    return _name(request) or "the person at the page"
+
+
+def _whole(name: str, value: float | str | None, *, may_miss: bool = False) -> int | None:
+    if isinstance(value, str):
+        text = value.strip()
+        value = (int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else value) if text else None
     if value is None and may_miss:
         return None
     if not _is_number(value) or value != int(value):

@@ -5,13 +5,14 @@ Every text is escaped on the way. What the planner was asked and said is in `wor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from executors.errors import WorkbenchError
 from executors.geometry import ImageSize
 from executors.trajectory import Observation
-from workbench.devices import setup_words
+from workbench.devices import DeviceChoice, setup_words
 from workbench.episode_marks import image_uri
 from workbench.episode_page import Shown
 from workbench.episode_store import StoredFrame
@@ -44,6 +45,31 @@ def hint(text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """The count and the noun: "1 step", "2 steps"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def render_missing_devices(devices: Iterable[DeviceChoice]) -> str:
+    """Which kinds of devices cannot be used here, and why; empty when all can.
+
+    >>> render_missing_devices([DeviceChoice("simulator", "Simulator")])
+    ''
+    """
+    lines = [f"<li>{safe_text(f'{d.label}: {d.reason}')}</li>" for d in devices if d.reason]
+    return f'<p>Not available here</p><ul>{"".join(lines)}</ul>' if lines else ""
+
+
+def render_approval(view: EpisodeView | None) -> str:
+    """The step that waits before a real device, in full; empty when none does."""
+    pending = view.pending if view is not None else None
+    if pending is None:
+        return ""
+    touched = "".join(f"<li>{safe_text(text, 300)}</li>" for text in pending.texts)
+    told = f'<p>What it writes, presses or points at:</p><ul>{touched}</ul>' if touched else ""
+    escalated = f"<p>Passed on by {safe_text(pending.escalated_by)}: another person decides.</p>"
+    return (
+        '<section class="tw-card tw-proposal" role="alert" aria-label="A step waits for your decision">'
+        f"<h2>Do this on the real device?</h2><p><code>{safe_text(pending.words, 400)}</code></p>{told}"
+        f"{escalated if pending.escalated_by else ''}</section>"
+    )
 
 
 def render_goal(seen: Shown | None) -> str:

@@ -10,12 +10,12 @@ from threading import RLock
 from typing import Any
 from urllib.parse import parse_qs
 
-from executors.tool_agents import get_tool_agent
 from workbench.episode_drift import DriftRow, EpisodeDrift, episode_drift
 from workbench.episode_marks import frame_marks, step_outcome
 from workbench.episode_store import StoredFrame
 from workbench.episode_view import EpisodeView, Message
 from workbench.forecast_marks import forecast_marks
+from workbench.kept_groundings import drawing_agent
 from workbench.screen_marks import Mark, Outcome
 
 
@@ -76,7 +76,7 @@ class Shown:
         """All steps of the plan on this screen, in order, also the first one once it was carried out."""
         if not self.frame.forecasts:
             return ()
-        made, agent = self.frame.forecasts[-1], get_tool_agent(self.view.setup.tool_agent)
+        made, agent = self.frame.forecasts[-1], drawing_agent(self.view.setup.tool_agent)
         return forecast_marks(made.forecast, self.frame.observation, agent, pinned=made.pinned)
 
 
@@ -86,7 +86,7 @@ def shown(view: EpisodeView, cursor: int | None, drift: EpisodeDrift) -> Shown:
     number = count if cursor is None else max(1, min(count, cursor))
     frame = view.frames[number - 1]
     is_editable = view.can_edit and number == count and frame.step is None
-    marks = frame_marks(view.frames, number - 1, drift, get_tool_agent(view.setup.tool_agent), is_editable=is_editable)
+    marks = frame_marks(view.frames, number - 1, drift, drawing_agent(view.setup.tool_agent), is_editable=is_editable)
     rows = {row.frame_number: row for row in drift.rows}
     return Shown(
         view=view, number=number, marks=tuple(marks), drift=drift,
@@ -96,7 +96,7 @@ def shown(view: EpisodeView, cursor: int | None, drift: EpisodeDrift) -> Shown:
 
 def drift_of(view: EpisodeView, known: EpisodeDrift | None = None) -> EpisodeDrift:
     """The forecast drift of all that was done so far; `known` is the same episode's, some steps ago."""
-    return episode_drift(view.frames, get_tool_agent(view.setup.tool_agent), known=known)
+    return episode_drift(view.frames, drawing_agent(view.setup.tool_agent), known=known)
 
 
 def destination(to: object, seen: Shown) -> int | None:

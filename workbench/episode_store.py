@@ -24,7 +24,7 @@ from training.forecast import Forecast
 from workbench.screens import SCREENS, Screens
 from workbench.store import MAX_OFFSET, MAX_ROWS, Store, check_choice, match_words, storable, utc_now
 
-EXECUTORS = ("simulator", "replay")
+EXECUTORS = ("simulator", "replay", "miniwob", "desktop")
 STATES = ("waiting", "running", "done")
 OUTCOMES = ("success", "failure", "impossible", "unknown")
 AUTHORS = ("planner", "person")
@@ -37,9 +37,9 @@ class EpisodeSetup:
     """All that is needed to start an episode again."""
 
     executor: str = "simulator"
-    """"simulator" or "replay"."""
+    """One of `EXECUTORS`."""
     task: str
-    """A task template of the simulator, or the name of a trajectory file."""
+    """A task template of the simulator, the name of a trajectory file, or a MiniWoB++ task."""
     split: str = ""
     """The simulator's split; empty for a recording."""
     seed: int = 0

@@ -10,6 +10,7 @@ from executors.errors import WorkbenchError
 from training.episode_record import StepRecord, StopReason
 from training.forecast import Forecast
 from workbench.episode_store import EpisodeSetup, ForecastMade, StoredFrame
+from workbench.real_devices import PendingStep
 
 UNEXPECTED = "Something inside the workbench failed; the terminal it was started from shows what. Try Reset."
 RECORDING_ENDED = "recording_ended"
@@ -45,7 +46,8 @@ class EpisodeView:
     """All that is known of an episode at one moment, as plain values.
 
     `is_auto` says that a run is going on; `read_only` why nothing can be done any more, empty when it can.
-    `storage_fault` says why the last change could not be stored.
+    `storage_fault` says why the last change could not be stored. `is_real` says that the device can do harm, `pending`
+    is the step that waits for a person's decision before it is done there.
     """
 
     id: str
@@ -64,6 +66,8 @@ class EpisodeView:
     is_pausing: bool = False
     read_only: str = ""
     storage_fault: str = ""
+    is_real: bool = False
+    pending: PendingStep | None = None
     version: int = 0
 
     @property
@@ -117,13 +121,14 @@ class EpisodeView:
 
     @property
     def can_stop(self) -> bool:
-        """Whether there is something to stop."""
-        return self.is_busy
+        """Whether there is something to stop; a real device always can be."""
+        return self.is_busy or self.is_real and self.is_open
 
     @property
     def can_reset(self) -> bool:
-        """Whether the same episode can be begun again, as a new one."""
-        return not self.is_busy and (self.num_steps > 0 or bool(self.frames and self.frames[0].forecasts))
+        """Whether the same episode can be begun again, as a new one; a real device is armed in the form each time."""
+        is_touched = self.num_steps > 0 or bool(self.frames and self.frames[0].forecasts)
+        return is_touched and not self.is_busy and not self.is_real
 
 
 def forecast_message(forecast: Forecast, kept: int) -> Message:
@@ -156,6 +161,7 @@ _ENDINGS = {
     StopReason.NOT_GROUNDED: "Ended: the planner's steps fit nothing on the screen.",
     StopReason.EXECUTOR_ERROR: "Ended: the planner or the device failed too often.",
     StopReason.STOPPED: "Stopped.",
+    StopReason.WORLD_ENDED: "The page ended the episode.",
     RECORDING_ENDED: "The recording ends here.",
 }
 _JUDGED = {

@@ -20,7 +20,7 @@ from dataclasses import replace
 from executors.actions import Action
 from executors.errors import ExecutorError, InputError, WorkbenchError
 from executors.geometry import PointNorm
-from executors.tool_agents import get_tool_agent
+from executors.safety import Decision
 from executors.trajectory import Step
 from training.episode_record import StepRecord, StopReason
 from training.forecast import Forecast, ForecastStep
@@ -44,6 +44,8 @@ from workbench.episode_view import (
     step_message,
 )
 from workbench.forecast_marks import forecast_marks
+from workbench.kept_groundings import acting_agent, drawing_agent
+from workbench.real_devices import PendingStep
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +60,10 @@ class LiveEpisode:
     ) -> None:
         """Nothing is begun yet: call `start` or `restore`."""
         self._device, self._get_planner, self._store = device, get_planner, store
-        self._tool_agent = get_tool_agent(setup.tool_agent)
+        self._acting_agent = acting_agent(setup.tool_agent)
+        self._tool_agent = drawing_agent(setup.tool_agent)
         self._episode = Episode(
-            device.executor, None, tool_agent=self._tool_agent, goal=setup.goal.strip() or None,
+            device.executor, None, tool_agent=self._acting_agent, goal=setup.goal.strip() or None,
             max_steps=setup.max_steps,
         )
         self._lock = threading.RLock()
@@ -71,8 +74,10 @@ class LiveEpisode:
         self.last_used = time.monotonic()
         self.view = EpisodeView(
             id=id, setup=setup, goal=setup.goal, message=Message(""), frames=(), state="waiting",
-            platform=device.platform,
+            platform=device.platform, is_real=device.guarding is not None,
         )
+        if device.guarding is not None:
+            device.guarding.watch(self._tell_pending)
 
     # ---- beginning and end
 
@@ -120,6 +125,11 @@ class LiveEpisode:
         self.stop()
         self._device.executor.close()
 
+    @property
+    def is_heavy(self) -> bool:
+        """Whether it holds a program of its own, which an episode that is over does not."""
+        return self._device.is_heavy and self.view.state != "done"
+
     # ---- orders; each returns at once
 
     def forecast(self) -> None:
@@ -149,10 +159,30 @@ class LiveEpisode:
             if self.view.can_pause:
                 self._publish(is_pausing=True, message=Message("Pausing: what is under way is finished first."))
 
-    def stop(self) -> None:
-        """Ends what is under way, now: a forecast is thrown away, an action is recorded and nothing follows it."""
+    def answer(self, decision: Decision, by: str, action: Action | None = None) -> None:
+        """Decides the step that waits before a real device; `action` is what to do instead, to modify it.
+
+        Raises:
+            InputError: no step waits, or another person has to decide it.
+        """
+        if self._device.guarding is None:
+            raise InputError("no step waits for a decision here: this device can do no harm")
+        self._device.guarding.answer(decision, by, action)
+
+    def stop(self, by: str = "the STOP button") -> None:
+        """Ends what is under way, now: a forecast is thrown away, an action is recorded and nothing follows it.
+
+        A real device is stopped for good by its kill switch, also in the middle of an action.
+        """
+        guarding = self._device.guarding
+        if guarding is not None:
+            guarding.guard.kill(by)  # without the lock: nothing may hold this up
         with self._lock:
             view = self.view
+            if guarding is not None and view.is_open and not view.is_busy:
+                self._episode.stop()
+                self._end()
+                return
             if not view.is_busy:
                 return
             self._token += 1
@@ -272,6 +302,16 @@ class LiveEpisode:
                 self._publish(message=Message(text))
             return self.view.is_pausing
 
+    def _tell_pending(self, pending: PendingStep | None) -> None:
+        with self._lock:
+            text = "A step waits for your decision; nothing is done before it." if pending else "Decided."
+            self._publish(pending=pending, message=Message(text))
+
+    def _find_places(self, forecast: Forecast) -> None:
+        """Has a tool agent at a server find the steps once, so that pages can draw them."""
+        if self._acting_agent is not self._tool_agent:
+            forecast_marks(forecast, self._episode.observation, self._acting_agent)
+
     def _make_forecast(self, token: int, *, kept: int) -> bool:
         """Whether there is a plan to act on now."""
         with self._lock:
@@ -297,6 +337,8 @@ class LiveEpisode:
         started = time.perf_counter()
         result = ask(planner, request, lambda: self._token != token)
         seconds = time.perf_counter() - started
+        if isinstance(result, Forecast):
+            self._find_places(result)
         with self._lock:
             if self._token != token or result is None:
                 return False
@@ -383,6 +425,9 @@ class LiveEpisode:
     def _end(self) -> None:
         episode = self._episode
         reason = str(episode.stop_reason or RECORDING_ENDED)
+        guarding = self._device.guarding
+        if guarding is not None and guarding.guard.device.stop.is_tripped:
+            reason = str(StopReason.STOPPED)
         if episode.success is None:
             outcome = "unknown"
         elif episode.success:
@@ -391,6 +436,8 @@ class LiveEpisode:
             outcome = "failure"
         self._publish(state="done", outcome=outcome, stop_reason=reason, message=ending(outcome, reason))
         self._store_state()
+        if self._device.is_heavy:  # closing may take seconds, and nobody waits for it
+            threading.Thread(target=self._device.executor.close, name=f"close-{self.view.id}", daemon=True).start()
 
     def _append_frame(self, plan: Plan | None = None) -> None:
         forecasts = (plan.made(None),) if plan is not None else ()

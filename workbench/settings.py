@@ -52,6 +52,8 @@ class AppSettings:
     """Who may log in, and as what; on loopback nobody needs to."""
     webhook_url: str = field(default="", repr=False)
     """Address that alerts of training runs are posted to; empty for none. It may hold a secret."""
+    allows_real_devices: bool = False
+    """Whether the Episode tab offers this machine's desktop; never on a hosted Space."""
     space_host: str = ""
     """Public host name on a hosted Space; empty elsewhere."""
 
@@ -87,7 +89,8 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
 
     Raises:
         MissingFileError: the data folder, the planner or the people file was named and does not exist.
-        InputError: other machines could reach the server and nobody is named, or the people file is damaged.
+        InputError: other machines could reach the server and nobody is named, the people file is damaged, or real
+            devices are asked for on a Space.
         CheckpointError: the planner that was named is damaged.
     """
     is_space = "SPACE_ID" in env
@@ -110,7 +113,14 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
     parser.add_argument("--people", type=Path, default=None, metavar="FILE",
                         help="who may log in, needed when other machines can reach the server; "
                         f"made by `{PEOPLE_COMMAND} FILE NAME:ROLE`")
+    parser.add_argument("--allow-real-devices", action="store_true",
+                        help="offer this machine's desktop in the Episode tab, to operators; each episode is armed by "
+                        "a person and each step approved")
     args = parser.parse_args(argv)
+    if args.allow_real_devices and is_space:
+        raise InputError(
+            "--allow-real-devices is refused on a Hugging Face Space: run the workbench on your own machine"
+        )
     if args.data is not None and not args.data.is_dir():
         raise MissingFileError(f"--data {args.data} is not a folder: name the folder that holds your *.jsonl files")
     if args.planner is not None:  # the shipped one may be missing: the page then says how to make it
@@ -133,6 +143,7 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
         evaluations=None if args.evaluations is None else args.evaluations.absolute(),
         people=people,
         webhook_url=env.get("TRACER1_WEBHOOK", ""),
+        allows_real_devices=args.allow_real_devices,
         space_host=env.get("SPACE_HOST", "space") if is_space else "",
     )
 

@@ -14,7 +14,7 @@
 
   const roleOf = (node) => {
     const said = (node.getAttribute("role") || "").split(" ")[0];
-    if (said) return ARIA[said] || said;
+    if (said && said !== "presentation" && said !== "none") return ARIA[said] || said;
     const tag = node.tagName.toLowerCase();
     if (tag === "input") return INPUTS[node.type] || "field";
     if (node.isContentEditable) return "field";

@@ -301,6 +301,7 @@ def test_reset_is_a_new_episode(tab: Tab, handlers: EpisodeHandlers) -> None:
     [
         ({"seed": -1}, "0..999999"), ({"seed": 0.5}, "whole number"), ({"seed": None}, "whole number"),
         ({"seed": float("nan")}, "whole number"), ({"horizon": 0}, "1..32"), ({"history": 65}, "0..64"),
+        ({"horizon": "six"}, "whole number"), ({"history": " 65 "}, "0..64"),
         ({"max_steps": 0}, "1..200"), ({"max_steps": None}, "whole number"), ({"template": "nothing"}, "nothing"),
         ({"split": "nowhere"}, "nowhere"), ({"source": "replay"}, "trajectory file is chosen"),
         ({"source": "replay", "file": "../../etc/passwd"}, "outside"), ({"goal": "x" * 5000}, "too many"),

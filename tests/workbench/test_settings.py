@@ -27,6 +27,13 @@ def test_a_space_is_bound_to_all_interfaces_and_knows_its_name() -> None:
     assert not settings.rules.admits("evil.example")
 
 
+def test_real_devices_are_off_unless_asked_for_and_refused_in_a_space() -> None:
+    assert not parse_settings([], env={}).allows_real_devices
+    assert parse_settings(["--allow-real-devices"], env={}).allows_real_devices
+    with pytest.raises(InputError, match="--allow-real-devices is refused on a Hugging Face Space"):
+        parse_settings(["--allow-real-devices"], env={"SPACE_ID": "me/demo"})
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "7860.0", ""])
 def test_a_port_that_is_none_is_a_usage_error(port: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as ended:

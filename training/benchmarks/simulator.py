@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from executors.errors import ExecutorError, InputError
 from executors.simulator import SimulatorExecutor, Task, record_episode, sample_tasks
 from executors.tool_agents import ElementTreeAgent, ToolAgent
 from executors.trajectory import Step
-from training.benchmarks.statistics import wilson_interval
+from training.benchmarks.episodes import episode_scores, rate, success_by
 from training.config import Stage2Config
 from training.episode_record import EpisodeRecord
 from training.forecast import Forecast
@@ -81,22 +80,15 @@ def evaluate(
         planner, tasks, reactive, batch_size, max_steps, interruption_rate, tool_agent, on_progress
     )
     is_success = [record.success is True for record in records]
-    forecasts = [step.forecast for record in records for step in record.steps if step.forecast is not None]
     result: dict[str, Any] = {
         "benchmark": "simulator",
         "planner": planner.name,
         "split": split,
         "seed": seed,
         "mode": "reactive" if reactive else "anticipatory",
-        "success_rate": _rate(is_success),
-        "ci95": [round(edge, 4) for edge in wilson_interval(sum(is_success), len(is_success))],
-        "num_episodes": num_episodes,
-        "num_errors": sum(record.num_errors for record in records),
-        "mean_steps": round(sum(len(record.steps) for record in records) / num_episodes, 3),
-        "by_level": _by([str(task.level) for task in tasks], is_success),
-        "by_template": _by([task.template.name for task in tasks], is_success),
-        "parse_failure_rate": _rate([forecast.first is None for forecast in forecasts]),
-        "stop_reasons": dict(sorted(Counter(str(record.stop_reason) for record in records).items())),
+        **episode_scores(records),
+        "by_level": success_by([str(task.level) for task in tasks], is_success),
+        "by_template": success_by([task.template.name for task in tasks], is_success),
     }
     if with_forecast_accuracy:
         _progress(on_progress, "measuring forecast accuracy on the oracle's trajectories")
@@ -152,18 +144,6 @@ def _progress(on_progress: Callable[[str], None] | None, line: str) -> None:
         on_progress(line)
 
 
-def _rate(flags: Iterable[bool]) -> float:
-    flags = list(flags)
-    return round(sum(flags) / len(flags), 4) if flags else 0.0
-
-
-def _by(keys: Sequence[str], is_success: Sequence[bool]) -> dict[str, dict[str, Any]]:
-    groups: dict[str, list[bool]] = defaultdict(list)
-    for key, flag in zip(keys, is_success, strict=True):
-        groups[key].append(flag)
-    return {key: {"success_rate": _rate(groups[key]), "num_episodes": len(groups[key])} for key in sorted(groups)}
-
-
 def forecast_accuracy(
     planner: Planner,
     tasks: Sequence[Task],
@@ -210,7 +190,7 @@ def forecast_accuracy(
                 result = Forecast(steps=())
             for t, is_right in enumerate(step_hits(result, trajectory.steps[n:], horizon), start=1):
                 hits[t].append(is_right)
-    return {str(t): {"accuracy": _rate(flags), "num": len(flags)} for t, flags in hits.items()}, num_errors
+    return {str(t): {"accuracy": rate(flags), "num": len(flags)} for t, flags in hits.items()}, num_errors
 
 
 def step_hits(forecast: Forecast, reference: Sequence[Step], horizon: int) -> list[bool]:

@@ -13,6 +13,8 @@ from training.commands.episode import DEFAULT_PLANNER, whole_number
 
 HELP = "score a planner on a benchmark"
 SIMULATOR = "simulator"
+MINIWOB = "miniwob"
+ORACLE = "oracle"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,21 +23,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "\n".join([
         "benchmarks:",
         f"  {SIMULATOR:<22}the embedded world, on-policy: the planner acts until the task ends",
+        f"  {MINIWOB:<22}MiniWoB++, on-policy in a browser: small web tasks that their own pages judge",
         *(f"  {protocol.name:<22}offline: {protocol.title}" for protocol in PROTOCOLS.values()),
     ])  # fmt: skip
-    parser.add_argument("benchmark", choices=(SIMULATOR, *PROTOCOLS), metavar="BENCHMARK",
+    parser.add_argument("benchmark", choices=(SIMULATOR, MINIWOB, *PROTOCOLS), metavar="BENCHMARK",
                         help="one of the benchmarks below")
     parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
                         help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny "
-                        "planner); offline also oracle (the recorded steps) and random")
+                        "planner); also oracle offline (the recorded steps) and of miniwob, random offline")
     parser.add_argument("--split", help="split of the tasks (default: test of the simulator, all of a file)")
     parser.add_argument("--episodes", type=whole_number(1), metavar="N",
-                        help="number of tasks (default: 96 of the simulator, all of a file)")
+                        help="number of tasks (default: 96 of the simulator, 20 of each miniwob task, all of a file)")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the tasks (default: %(default)s)")
     parser.add_argument("--max-steps", type=whole_number(1), default=None, metavar="N", help="steps before giving up")
     parser.add_argument("--reactive", action="store_true", help="ask for one step at a time")
-    parser.add_argument("--batch-size", type=whole_number(1), default=16, metavar="B",
-                        help="episodes or states at once (default: %(default)s)")
+    parser.add_argument("--batch-size", type=whole_number(1), metavar="B",
+                        help="episodes or states at once (default: 16; 1 of miniwob, where each needs a browser)")
+    parser.add_argument("--tasks", metavar="NAMES",
+                        help="of miniwob: names separated by commas, or all (of oracle: all that it can do)")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON, offline one line each")
     offline = parser.add_argument_group("offline benchmarks only")
     offline.add_argument("--data", metavar="FILE",
@@ -58,7 +63,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the benchmark; the result goes to standard output, progress to standard error."""
-    return _run_simulator(args) if args.benchmark == SIMULATOR else _run_offline(args)
+    if args.benchmark in (SIMULATOR, MINIWOB):
+        for option in ("data", "out", "references", "horizon", "history", "run"):
+            if getattr(args, option) is not None:
+                raise InputError(f"--{option} belongs to the offline benchmarks: choose one of {', '.join(PROTOCOLS)}")
+    if args.tasks is not None and args.benchmark != MINIWOB:
+        raise InputError("--tasks belongs to miniwob: the simulator draws its tasks from --split")
+    run_one = {SIMULATOR: _run_simulator, MINIWOB: _run_miniwob}.get(args.benchmark, _run_offline)
+    return run_one(args)
+
+
+def _run_miniwob(args: argparse.Namespace) -> int:
+    from executors.tool_agents import get_tool_agent
+    from training.benchmarks.miniwob import MAX_STEPS, choose_tasks, evaluate
+    from training.planner import load_planner
+
+    if args.tasks is None:
+        raise InputError("--tasks is missing: name MiniWoB++ tasks, such as --tasks click-test,login-user, or all")
+    if args.split is not None:
+        raise InputError("--split is not of miniwob: choose by --tasks and --seed")
+    is_oracle = args.planner == ORACLE
+    tasks = choose_tasks(args.tasks, with_oracle=is_oracle)  # what is wrong is told before a model is loaded
+    tool_agent = get_tool_agent(_one_agent(args.tool_agent))
+    result = evaluate(
+        None if is_oracle else load_planner(args.planner),
+        tasks,
+        args.episodes or 20,
+        args.seed,
+        args.reactive,
+        num_browsers=args.batch_size or 1,
+        max_steps=args.max_steps or MAX_STEPS,
+        tool_agent=tool_agent,
+        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(json.dumps(result, ensure_ascii=False) if args.json else miniwob_summary(result))
+    return 0
+
+
+def _one_agent(names: list[str] | None) -> str:
+    if names is not None and len(names) > 1:
+        raise InputError("--tool-agent is given twice: an episode has one tool agent")
+    return names[0] if names else "elements"
 
 
 def _run_simulator(args: argparse.Namespace) -> int:
@@ -66,10 +111,9 @@ def _run_simulator(args: argparse.Namespace) -> int:
     from training.benchmarks.simulator import MAX_STEPS, evaluate
     from training.planner import load_planner
 
-    for option in ("data", "out", "tool_agent", "references", "horizon", "history", "run"):
-        if getattr(args, option) is not None:
-            name = option.replace("_", "-")
-            raise InputError(f"--{name} belongs to the offline benchmarks: choose one of {', '.join(PROTOCOLS)}")
+    if args.tool_agent is not None:
+        raise InputError(f"--tool-agent belongs to miniwob and the offline benchmarks: choose one of "
+                         f"{', '.join((MINIWOB, *PROTOCOLS))}")
     split = args.split or "test"
     list_tasks(split)  # a wrong split is told before a model is loaded
     result = evaluate(
@@ -78,7 +122,7 @@ def _run_simulator(args: argparse.Namespace) -> int:
         args.episodes or 96,
         args.seed,
         args.reactive,
-        batch_size=args.batch_size,
+        batch_size=args.batch_size or 16,
         max_steps=args.max_steps or MAX_STEPS,
         on_progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
@@ -109,7 +153,7 @@ def _run_offline(args: argparse.Namespace) -> int:
         reactive=args.reactive,
         horizon=args.horizon,
         history_length=args.history,
-        batch_size=args.batch_size,
+        batch_size=args.batch_size or 16,
     )
     if args.run is not None:
         from training.benchmarks.watched import evaluate_watched
@@ -160,15 +204,31 @@ class _ProgressBar:
         self._bar.update(progress.num_done - self._bar.n)
 
 
-def summary(result: dict) -> str:
-    """The result in a few lines for a person."""
+def _success_lines(result: dict, where: str) -> list[str]:
     low, high = result["ci95"]
-    lines = [
-        f"{result['planner']} on simulator/{result['split']}, {result['mode']}, seed {result['seed']}",
+    return [
+        f"{result['planner']} on {where}, {result['mode']}, seed {result['seed']}",
         f"success   {result['success_rate']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
         f"of {result['num_episodes']} episodes, {result['num_errors']} errors",
         f"steps     {result['mean_steps']:.1f} on average",
     ]
+
+
+def miniwob_summary(result: dict) -> str:
+    """The result in a few lines for a person."""
+    lines = _success_lines(result, f"MiniWoB++ {result['miniwob_version']}")
+    lines += [
+        f"  {part['success_rate']:>6.1%} of {part['num_episodes']}  {task}" for task, part in result["by_task"].items()
+    ]
+    lines.append(f"unreadable replies {result['parse_failure_rate']:.1%}")
+    lines.append("ended by  " + ", ".join(f"{name} {count}" for name, count in result["stop_reasons"].items()))
+    lines.append(f"judged by the pages: success is a {result['success_rule']}; time limit {result['time_limit']}")
+    return "\n".join(lines)
+
+
+def summary(result: dict) -> str:
+    """The result in a few lines for a person."""
+    lines = _success_lines(result, f"simulator/{result['split']}")
     lines += [
         f"level {level}   {part['success_rate']:.1%} of {part['num_episodes']}"
         for level, part in result["by_level"].items()

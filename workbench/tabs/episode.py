@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from workbench.devices import MAX_HISTORY, MAX_HORIZON, MAX_STEPS, splits, templates
-from workbench.episode_handlers import FIELDS, OUTPUTS, REPLAY, SIMULATOR, EpisodeHandlers
+from workbench.devices import MAX_HISTORY, MAX_HORIZON, MAX_STEPS, device_choices, splits, templates
+from workbench.episode_handlers import FIELDS, OUTPUTS, SIMULATOR, EpisodeHandlers
+from workbench.episode_html import render_missing_devices
 from workbench.episode_page import Page
 from workbench.past_handlers import PastHandlers
 from workbench.planner_choices import CHECKPOINT, DEFAULT, SERVER
@@ -44,6 +45,14 @@ _EDITS = {
     "reference": "Take the reference's step",
 }
 
+
+_DECISIONS = {
+    "approve": ("Approve", "primary"),
+    "modify": ("Do the edited step instead", "secondary"),
+    "reject": ("Reject", "secondary"),
+    "terminate": ("Terminate", "stop"),
+    "escalate": ("Escalate", "secondary"),
+}
 
 _TAKE_AWAY = {"html": "Export HTML", "json": "Export JSON", "keep": "Save as reference"}
 
@@ -107,10 +116,13 @@ def _build_form(handlers: EpisodeHandlers) -> dict[str, Any]:
     split = splits()[0]
     choices = templates(split)
     form: dict[str, Any] = {}
+    devices = device_choices(is_space=handlers.settings.is_space)
     with gr.Group(elem_classes="tw-form"):
         form["source"] = gr.Radio(
-            [("Simulator", SIMULATOR), ("Recording", REPLAY)], value=SIMULATOR, label="Act on", elem_id="ep-source"
+            [(device.label, device.name) for device in devices if not device.reason], value=SIMULATOR, label="Act on",
+            elem_id="ep-source",
         )
+        gr.HTML(render_missing_devices(devices), elem_id="ep-missing", visible=any(d.reason for d in devices))
         with gr.Group() as simulator:
             form["template"] = gr.Dropdown(choices, value=choices[0][1], label="Task", elem_id="ep-task")
             with gr.Row(elem_classes="tw-two"):
@@ -125,6 +137,15 @@ def _build_form(handlers: EpisodeHandlers) -> dict[str, Any]:
                 info=f"*.jsonl below {handlers.settings.data_root.name}; `tracer1 import` makes them",
             )
             form["position"] = gr.Dropdown([], label="Trajectory", elem_id="ep-trajectory")
+        with gr.Group(visible=False) as desktop:
+            form["agent"] = gr.Textbox(
+                label="Tool agent", placeholder="ui-tars-1.5@http://localhost:8000/v1", elem_id="ep-agent",
+                info="Finds the places; `tracer1 serve` starts one. Empty: only places that you set by hand",
+            )
+            form["is_armed"] = gr.Checkbox(
+                label="Arm: steps that I approve are done with this machine's mouse and keyboard",
+                elem_id="ep-arm",
+            )
         form["kind"] = gr.Dropdown(
             [(f"{short_name(handlers.shelf.default)} (default)", DEFAULT), ("Checkpoint of a run", CHECKPOINT),
              ("OpenAI-compatible server", SERVER)],
@@ -134,19 +155,22 @@ def _build_form(handlers: EpisodeHandlers) -> dict[str, Any]:
         with gr.Group(visible=False) as server:
             form["model"] = gr.Textbox(label="Model", placeholder="Qwen/Qwen3-VL-8B-Thinking", elem_id="ep-model-name")
             form["address"] = gr.Textbox(label="Address", placeholder="http://localhost:8000/v1", elem_id="ep-address")
-        with gr.Accordion("Goal in your own words, T, K, most steps", open=False, elem_id="ep-more"):
+        with gr.Accordion("Goal in your own words, T, K, most steps", open=False, elem_id="ep-more") as more:
             form["goal"] = gr.Textbox(
                 label="Goal", placeholder="empty: the task's own", lines=2, max_lines=4, elem_id="ep-own-goal",
                 info="Success of your own goal cannot be judged",
             )
             with gr.Row(elem_classes="tw-two"):
-                form["horizon"] = gr.Number(None, label="T", info=f"1..{MAX_HORIZON}", elem_id="ep-t", min_width=60)
-                form["history"] = gr.Number(None, label="K", info=f"0..{MAX_HISTORY}", elem_id="ep-k", min_width=60)
+                # texts, since gradio's number without a value becomes 0 as soon as the accordion is opened
+                form["horizon"] = gr.Textbox(label="T", info=f"1..{MAX_HORIZON}", elem_id="ep-t", min_width=60)
+                form["history"] = gr.Textbox(label="K", info=f"0..{MAX_HISTORY}", elem_id="ep-k", min_width=60)
                 form["max_steps"] = gr.Number(
                     30, label="Steps", info=f"1..{MAX_STEPS}", elem_id="ep-max-steps", min_width=60
                 )
         form["start"] = gr.Button("Start", variant="primary", elem_id="ep-start")
-    return form | {"simulator": simulator, "recorded": recorded, "server": server}
+    return form | {
+        "simulator": simulator, "recorded": recorded, "server": server, "desktop": desktop, "more": more
+    }
 
 
 def _build_centre() -> dict[str, Any]:
@@ -155,6 +179,11 @@ def _build_centre() -> dict[str, Any]:
         for name, (label, variant) in _CONTROLS.items():
             parts[name] = gr.Button(label, variant=variant, interactive=False, elem_id=f"ep-{name}", min_width=72)
     parts["status"] = gr.HTML(elem_id="ep-status")
+    with gr.Column(elem_id="ep-decide"):
+        parts["approval"] = gr.HTML(elem_id="ep-approval")
+        with gr.Row(elem_classes="tw-buttons"):
+            for name, (label, variant) in _DECISIONS.items():
+                parts[name] = gr.Button(label, variant=variant, interactive=False, elem_id=f"ep-{name}", min_width=72)
     parts["timeline"] = gr.HTML(elem_id="ep-timeline", js_on_load=read_script("episode_go.js"))
     parts["screen"] = gr.HTML(elem_id="ep-screen", js_on_load=screen_script())
     with gr.Row(elem_classes="tw-buttons tw-stepper"):
@@ -192,10 +221,14 @@ def _build_plan() -> dict[str, Any]:
 
 def _wire_form(handlers: EpisodeHandlers, page: gr.State, form: dict[str, Any], outputs: list[Any]) -> None:
     names = ("source", "split", "template", "seed", "file", "position", "goal", "kind", "checkpoint", "model",
-             "address", "horizon", "history", "max_steps")
-    form["start"].click(handlers.start, [page, *(form[name] for name in names)], outputs, **QUIET)
+             "address", "horizon", "history", "max_steps", "agent", "is_armed")
+    form["start"].click(handlers.start, [page, *(form[name] for name in names)], outputs, **QUIET).then(
+        lambda: False, None, [form["is_armed"]], **QUIET  # each episode is armed by itself
+    )
     form["source"].input(
-        handlers.choose_source, [form["source"]], [form["simulator"], form["recorded"], form["file"]], **QUIET
+        handlers.choose_source, [form["source"], form["split"]],
+        [form[name] for name in ("simulator", "recorded", "file", "template", "split", "desktop", "is_armed", "more")],
+        **QUIET,
     )
     form["split"].input(handlers.choose_split, [form["split"]], [form["template"]], **QUIET)
     form["file"].input(handlers.choose_file, [page, form["file"]], [form["position"], *outputs], **QUIET)
@@ -203,7 +236,7 @@ def _wire_form(handlers: EpisodeHandlers, page: gr.State, form: dict[str, Any], 
 
 
 def _wire_controls(handlers: EpisodeHandlers, page: gr.State, parts: dict[str, Any], outputs: list[Any]) -> None:
-    for name in (*_CONTROLS, "back", "on"):
+    for name in (*_CONTROLS, *(set(_DECISIONS) - {"modify"}), "back", "on"):
         parts[name].click(getattr(handlers, name), [page], outputs, **QUIET)
     for name in ("timeline", "history", "keys"):
         parts[name].input(handlers.go, [page], outputs, **QUIET)
@@ -219,6 +252,7 @@ def _wire_edits(handlers: EpisodeHandlers, page: gr.State, parts: dict[str, Any]
     fields = [parts[name] for name in FIELDS]
     parts["screen"].input(handlers.on_screen, [page], outputs, trigger_mode="multiple", **QUIET)
     parts["type"].input(handlers.choose_type, [parts["type"]], [parts["arguments"]], **QUIET)
+    parts["modify"].click(handlers.modify, [page, *fields], outputs, **QUIET)
     for name, handler in (("apply", handlers.apply), ("before", handlers.insert), ("after", handlers.insert_after)):
         parts[name].click(handler, [page, *fields], outputs, **QUIET)
     for name, handler in (

@@ -1,0 +1,180 @@
+"""A real desktop (Xvfb) in the Episode tab: permission, arming, the five decisions, the kill switch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from executors.permission import allow_real_devices, forbid_real_devices
+from executors.safety import Decision
+from tests.executors.test_desktop import Window, end, start_xvfb
+from tests.workbench.test_episode_tab import FORM, Tab, make_handlers
+from training.planner import ReplayPlanner
+from workbench.devices import device_choices
+from workbench.episode_handlers import EpisodeHandlers
+from workbench.people import People, Role
+
+DESKTOP = {"source": "desktop", "goal": "Click the canvas.", "agent": "", "is_armed": True}
+CANVAS = "point=[0.5, 0.75]"
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    server, name = start_xvfb()
+    yield name
+    end(server)
+
+
+@pytest.fixture(scope="module")
+def window(display: str) -> Iterator[Window]:
+    window = Window(display)
+    yield window
+    end(window.process)
+
+
+@pytest.fixture
+def permitted(monkeypatch: pytest.MonkeyPatch, display: str) -> Iterator[None]:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    monkeypatch.setenv("DISPLAY", display)
+    allow_real_devices()
+    yield
+    forbid_real_devices()
+
+
+@pytest.fixture
+def handlers(data_root: Path, tmp_path: Path) -> Iterator[EpisodeHandlers]:
+    planner = ReplayPlanner({})
+    handlers = make_handlers(planner, data_root, tmp_path / "store")
+    yield handlers
+    handlers.desk.close()
+
+
+@pytest.fixture
+def tab(permitted: None, handlers: EpisodeHandlers, window: Window) -> Tab:
+    """An armed desktop whose plan is one click that a person put there; the click waits for a decision."""
+    tab = Tab(handlers)
+    tab.take(handlers.start(tab.page, *{**FORM, **DESKTOP}.values()))
+    tab.do(handlers.insert, "click", CANVAS, "click the canvas")
+    window.clear()
+    tab.take(handlers.act(tab.page))
+    return tab
+
+
+def until(tab: Tab, is_so, seconds: float = 20.0) -> Tab:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, tab.panels
+        time.sleep(0.02)
+        tab.tick()
+    return tab
+
+
+def events(tab: Tab) -> list[dict]:
+    path = tab.handlers.desk.store.root / "guard" / "audit.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def clicks(window: Window) -> int:
+    """Presses of a button that the window was told of since it was cleared."""
+    window.process.stdin.write("clear\n")
+    window.process.stdin.flush()
+    return sum(e["event"] == "down" for e in window.wait_for(lambda e: e["event"] == "cleared"))
+
+
+def test_without_the_flag_it_is_not_offered_and_says_how(handlers, monkeypatch):
+    forbid_real_devices()
+    reason = next(choice.reason for choice in device_choices(is_space=False) if choice.name == "desktop")
+    assert "--allow-real-devices" in reason
+    tab = Tab(handlers).start(**DESKTOP)
+    assert "--allow-real-devices" in tab.status and not tab.page.id
+
+
+def test_without_a_display_it_is_not_offered(permitted, monkeypatch):
+    monkeypatch.delenv("DISPLAY")
+    reason = next(choice.reason for choice in device_choices(is_space=False) if choice.name == "desktop")
+    assert "there is no display" in reason
+
+
+@pytest.mark.parametrize(("form", "words"), [({"is_armed": False}, "not armed"), ({"goal": " "}, "goal is empty")])
+def test_desktop_that_is_not_armed_or_has_no_goal_is_refused(permitted, handlers, form, words):
+    tab = Tab(handlers).start(**{**DESKTOP, **form})
+    assert words in tab.status and not tab.page.id
+
+
+def test_annotator_may_not_let_an_agent_act_on_the_desktop(permitted, data_root, tmp_path):
+    handlers = make_handlers(ReplayPlanner({}), data_root, tmp_path / "s", people=People(open_role=Role.ANNOTATOR))
+    assert "let an agent act on this desktop" in Tab(handlers).start(**DESKTOP).status
+
+
+def test_step_waits_for_a_decision_and_is_done_once_it_is_approved(tab, window):
+    assert "Do this on the real device?" in tab.approval and "click(point=[0.5, 0.75])" in tab.approval
+    assert tab.buttons["approve"] and tab.buttons["stop"] and "data:image/png" in tab.screen
+    assert clicks(window) == 0
+    tab.do(tab.handlers.approve)
+    until(tab, lambda: "1 step taken" in tab.status)
+    assert clicks(window) == 1 and tab.approval == "" and not tab.buttons["approve"]
+    assert [e["event"] for e in events(tab)] == ["opened", "armed", "proposed", "decided", "executing", "executed"]
+
+
+def test_rejected_step_is_not_done(tab, window):
+    tab.do(tab.handlers.reject)
+    assert "was rejected by the person at the page" in tab.status
+    assert clicks(window) == 0
+
+
+def test_modified_step_is_done_instead(tab, window):
+    assert tab.fields["type"]["interactive"]  # the fields are filled with the step that waits
+    tab.do(tab.handlers.modify, "right_single", CANVAS, "")
+    until(tab, lambda: "1 step taken" in tab.status)
+    decided = next(e for e in events(tab) if e["event"] == "decided")
+    assert (decided["decision"], decided["action"]["type"]) == ("modify", "right_single")
+    assert clicks(window) == 1
+
+
+def test_escalated_step_needs_another_person(tab, window):
+    second = tab.handlers.desk.live(tab.page.id)._device.guarding.approvers[1]
+    second.wait_seconds = 1.0
+    tab.take(tab.handlers.escalate(tab.page))
+    until(tab, lambda: "Passed on by" in tab.approval)
+    tab.take(tab.handlers.approve(tab.page))
+    assert "another person has to decide it" in tab.status
+    until(tab, lambda: "rejected by nobody" in tab.handlers.desk.view(tab.page.id).message.text)
+    assert clicks(window) == 0
+
+
+def test_other_operator_decides_an_escalated_step(tab, window):
+    episode = tab.handlers.desk.live(tab.page.id)
+    episode.answer(Decision.ESCALATE, "ann")
+    until(tab, lambda: "Passed on by ann" in tab.approval)
+    episode.answer(Decision.APPROVE, "ben")
+    until(tab, lambda: "1 step taken" in tab.status)
+    assert clicks(window) == 1
+
+
+@pytest.mark.parametrize("way", ["stop", "terminate"])
+def test_stop_ends_it_for_good_while_a_step_waits(tab, window, way):
+    started = time.monotonic()
+    tab.take(getattr(tab.handlers, way)(tab.page))
+    until(tab, lambda: tab.handlers.desk.view(tab.page.id).state == "done")
+    assert time.monotonic() - started < 2
+    assert "Stopped." in tab.status and not tab.buttons["forecast"] and clicks(window) == 0
+
+
+def test_stop_file_ends_it(tab, window):
+    guard = tab.handlers.desk.store.root / "guard"
+    (guard / "STOP").touch()
+    until(tab, lambda: tab.handlers.desk.view(tab.page.id).state == "done")
+    assert clicks(window) == 0
+
+
+def test_desktop_is_never_acted_on_again_by_itself(tab, handlers, data_root, tmp_path):
+    tab.do(handlers.approve)
+    until(tab, lambda: "1 step taken" in tab.status)
+    id = tab.page.id
+    handlers.desk._live.clear()  # as when the server is killed
+    again = make_handlers(ReplayPlanner({}), data_root, tmp_path / "store")
+    assert "never repeated by itself" in again.desk.view(id).read_only
