@@ -19,7 +19,7 @@ from workbench.compare_views import CompareViews, choice_of
 from workbench.people import People, Role
 from workbench.runs.desk import RunDesk
 from workbench.screen import screen_script
-from workbench.tabs.train import PLOTLY, server_function
+from workbench.tabs.train import IN_ORDER, PLOTLY, server_function
 from workbench.theme import read_script
 from workbench.train_html import render_broken_plan, render_message
 
@@ -164,7 +164,7 @@ def build_tab(handlers: CompareHandlers, views: CompareViews) -> None:
             gr.HTML(_MAIN, elem_id="cmp-panels", js_on_load=None)
             plan = gr.HTML(elem_id="cmp-plan", js_on_load=None)
             gr.HTML(_LAUNCHED, elem_id="cmp-launched", js_on_load=None)
-    desk.plan(handlers.plan, None, [plan], trigger_mode="always_last", **_QUIET)
+    desk.plan(handlers.plan, None, [plan], **IN_ORDER)
     desk.act(handlers.act, None, [message], trigger_mode="multiple", **_QUIET)
 
 

@@ -196,6 +196,8 @@ class TrainHandlers:
 _SCREENS = f"((element, trigger) => {{\n{screen_script()}\n}})(element.closest('.tw-tab') ?? element, () => {{}});"
 # Nothing is offered as an API, and no event covers the panels with a loading veil.
 _QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+# Each is answered, in order: with "always_last" Gradio 6.31 asks again with the data of the first event, not the last.
+IN_ORDER = {**_QUIET, "trigger_mode": "multiple", "concurrency_limit": 1}
 
 
 def build_tab(handlers: TrainHandlers, views: TrainViews) -> None:
@@ -221,7 +223,7 @@ def build_tab(handlers: TrainHandlers, views: TrainViews) -> None:
             plan = gr.HTML(elem_id="tr-plan", js_on_load=None)
             gr.HTML(_RUN, elem_id="tr-run", js_on_load=None)
     desk.choose(handlers.choose, None, [form, plan], **_QUIET)
-    desk.preview(handlers.preview, None, [plan], trigger_mode="always_last", **_QUIET)
+    desk.preview(handlers.preview, None, [plan], **IN_ORDER)
     desk.act(handlers.act, None, [message, form, plan], trigger_mode="multiple", **_QUIET)
 
 
