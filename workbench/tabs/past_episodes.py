@@ -41,7 +41,7 @@ def build_past(handlers: PastHandlers, tab: gr.Tab, quiet: dict[str, Any]) -> No
         trigger_mode="always_last", **quiet,
     )
     for part in (rows, compared):
-        part.input(_with_event(handlers.on_event), inputs, [rows, compared], **quiet)
+        part.input(_with_event(handlers.on_event), inputs, [rows, compared], trigger_mode="multiple", **quiet)
 
 
 # gradio finds a request and an event by the annotations of positional parameters

@@ -222,7 +222,7 @@ def build_tab(handlers: TrainHandlers, views: TrainViews) -> None:
             form = gr.HTML(elem_id="tr-launcher", js_on_load=None)
             plan = gr.HTML(elem_id="tr-plan", js_on_load=None)
             gr.HTML(_RUN, elem_id="tr-run", js_on_load=None)
-    desk.choose(handlers.choose, None, [form, plan], **_QUIET)
+    desk.choose(handlers.choose, None, [form, plan], **IN_ORDER)
     desk.preview(handlers.preview, None, [plan], **IN_ORDER)
     desk.act(handlers.act, None, [message, form, plan], trigger_mode="multiple", **_QUIET)
 
