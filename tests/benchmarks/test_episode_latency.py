@@ -10,8 +10,6 @@ import pytest
 from tests.benchmarks import episode_latency
 from tests.support import require_program
 
-pytestmark = pytest.mark.flows
-
 
 def test_figures_are_percentiles_and_the_bar_is_on_the_95th() -> None:
     times = [episode_latency.Spent(float(n)) for n in range(101)]

@@ -148,7 +148,7 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     assert len(first.steps) == 16
 
 
-@pytest.mark.flows
+@pytest.mark.slow
 def test_everything_by_keyboard_two_windows_a_stale_save_and_on_to_training(
     server: str, open_page, data_root: Path
 ) -> None:

@@ -11,8 +11,6 @@ import pytest
 
 from tests.workbench.conftest import ROOT, ModelServer, free_port, oracle_trajectories, start_app
 
-pytestmark = pytest.mark.flows
-
 
 def choose(page, field: str, option: str) -> None:
     """Picks an option of a drop-down."""

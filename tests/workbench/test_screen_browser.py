@@ -18,8 +18,6 @@ from tests.workbench.screen_page import Pages, screen_html, screen_page
 from workbench.screen import Kind, Mark, Outcome, Place, png_data_uri
 from workbench.theme import read_script
 
-pytestmark = pytest.mark.flows
-
 WHITE = PIL.Image.new("RGB", (800, 400), "white")
 PHONE = PIL.Image.new("RGB", (1080, 2400), "white")
 

@@ -20,8 +20,6 @@ from tests.workbench.screen_page import Pages, screen_page
 from workbench.screen import Kind, Mark, Place, png_data_uri
 from workbench.shapes import draw_shape
 
-pytestmark = pytest.mark.flows
-
 SIZE = ImageSize(1120, 760)
 LEAST = 3.0
 NEAR_PX = 4  # half the width of the thinnest line, casing included

@@ -17,8 +17,6 @@ from tests.workbench.train_helpers import ATTACK, first_sample, group_record, ma
 from tests.workbench.train_server import start_server
 from training.run_folder import RunFolder
 
-pytestmark = pytest.mark.flows
-
 TRAINING_MS = 600_000
 
 
@@ -236,7 +234,7 @@ def wait_points(page, more_than: int) -> None:
     page.wait_for_function(f"({PLOT}?.data?.at(-1)?.x.length ?? 0) > {more_than}", timeout=TRAINING_MS)
 
 
-@pytest.mark.slow
+@pytest.mark.flows
 @pytest.mark.timeout(2400)
 def test_a_run_lives_through_reload_killed_server_stop_resume_and_a_killed_trainer(
     tmp_path: Path, browser, open_page

@@ -13,7 +13,7 @@ from training.run_folder import RunFolder
 from workbench.runs import launcher, reader
 from workbench.runs.desk import RunDesk
 
-pytestmark = [pytest.mark.slow, pytest.mark.flows, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.flows, pytest.mark.timeout(2400)]
 PATIENCE_SECONDS = 600  # a machine with much else to do loads torch for minutes
 
 
