@@ -43,7 +43,7 @@ def tiny(seed: int) -> PipelineConfig:
     data = DataConfig(num_episodes=2400, seed=seed)
     rl_data = replace(data, num_episodes=400)
     rl_optim = OptimConfig(
-        num_steps=80, batch_size=32, learning_rate=5e-5, precision="bfloat16", save_every=20, seed=seed
+        num_steps=80, batch_size=32, learning_rate=2e-5, precision="bfloat16", save_every=20, seed=seed
     )
     grpo = GrpoConfig(group_size=8, max_completion_tokens=160)
     sft = SftConfig(
