@@ -103,9 +103,23 @@ class Sandbox:
         """
         if self.refusal is not None:
             raise ExecutorError("sandbox", self.refusal)
-        self._code = self._alive(self._code, self._is_isolated)
+        self._code = self._alive(self._code)
         names = {name: list(arguments) for name, arguments in (tools or {}).items()}
         return self._code.request({"code": code, "tools": names}, on_call)
+
+    def run_once(self, code: str) -> Outcome:
+        """Runs model-written Python in a process of its own, which ends with it; variables are neither seen nor kept.
+
+        Raises:
+            ExecutorError: code is refused here (see `refusal`), or no process starts.
+        """
+        if self.refusal is not None:
+            raise ExecutorError("sandbox", self.refusal)
+        process = self._alive(None)
+        try:
+            return process.request({"code": code, "tools": {}})
+        finally:
+            process.close()
 
     def call(self, function: str, arguments: Mapping[str, Any]) -> Outcome:
         """Calls a function of this project in a process of its own, with the scratch folder as its working folder.
@@ -117,13 +131,13 @@ class Sandbox:
         Raises:
             ExecutorError: no process starts.
         """
-        self._tools = self._alive(self._tools, self._is_isolated)
+        self._tools = self._alive(self._tools)
         return self._tools.request({"function": function, "arguments": dict(arguments)})
 
-    def _alive(self, process: SandboxProcess | None, is_isolated: bool) -> SandboxProcess:
+    def _alive(self, process: SandboxProcess | None) -> SandboxProcess:
         if process is not None and process.is_alive:
             return process
-        return SandboxProcess(self.scratch, self.limits, is_isolated=is_isolated, user=self._user)
+        return SandboxProcess(self.scratch, self.limits, is_isolated=self._is_isolated, user=self._user)
 
     def relative(self, path: str) -> str:
         """A path that a model wrote, relative to the scratch folder; purely by its text.

@@ -4,10 +4,9 @@
     {"function": "module:name", "arguments": {...}}       calls a function of this project
 
 While code runs it may ask for a tool with {"call": name, "arguments": {...}}; the answer is {"value": ...} or
-{"error": text}. The end is {"done": true, "error": text or null, "value": ..., "answer": text or null}. What is printed goes to standard
-output, which the other side reads. This file is started by path and imports the standard library only, so that a
-process is ready in a few hundredths of a second. Nothing here is a boundary: code can change all of it; the limits are
-the kernel's.
+{"error": text}. The end is {"done": true, "error": text or null, "value": ..., "answer": text or null}. What is printed
+goes to standard output, which the other side reads. This file is started by path and imports the standard library only,
+so that a process is ready soon. Nothing here is a boundary: code can change all of it; the limits are the kernel's.
 """
 
 from __future__ import annotations
