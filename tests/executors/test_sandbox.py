@@ -62,7 +62,7 @@ def test_code_calls_tools_by_position_and_name(box: Sandbox) -> None:
     tools = {"good": ["a", "b"], "bad": []}
     assert box.run("print(good(1, b='x')['n'][1])", tools, answer).output == "2\n"
     assert asked == [("good", {"a": 1, "b": "x"})]
-    assert box.run("bad()", tools, answer).error.endswith("RuntimeError: bad: it is not here")
+    assert box.run("bad()", tools, answer).error.endswith("RuntimeError: it is not here")
     assert "at most 2 arguments" in box.run("good(1, 2, 3)", tools, answer).error
     assert "'a' twice" in box.run("good(1, a=2)", tools, answer).error
     assert "text, numbers, lists and dicts only" in box.run("good(object())", tools, answer).error
@@ -73,6 +73,12 @@ def test_time_that_a_tool_takes_is_not_the_code_s(box: Sandbox) -> None:
     quickly(box, 0.8)
     outcome = box.run("print(slow())", {"slow": []}, lambda *_: time.sleep(1.2) or {"value": "late"})
     assert (outcome.output, outcome.error) == ("late\n", None)
+
+
+def test_a_tool_that_fails_in_our_own_code_ends_the_process(box: Sandbox) -> None:
+    with pytest.raises(ZeroDivisionError):
+        box.run("x = 1\nbad()", {"bad": []}, lambda *_: 1 / 0)
+    assert "NameError" in box.run("print(x)").error
 
 
 def test_a_hang_is_killed_and_the_next_run_starts_anew(box: Sandbox) -> None:
@@ -260,6 +266,9 @@ def test_without_bubblewrap_code_is_refused_and_our_own_functions_run(monkeypatc
         assert "time limit" in _short(sandbox).error
     with pytest.raises(InputError, match="unsafe-local"):
         Sandbox(mode="none")
+    monkeypatch.setenv("SPACE_ID", "a/space")
+    with pytest.raises(InputError, match="Space"):
+        Sandbox(mode="unsafe-local")
 
 
 def _short(sandbox: Sandbox):
