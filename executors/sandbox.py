@@ -25,13 +25,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from executors.errors import ExecutorError, InputError, OutputError
-from executors.sandbox_process import Outcome, SandboxLimits, SandboxProcess, bubblewrap_problem
+from executors.sandbox_process import FIRST_USER, Outcome, SandboxLimits, SandboxProcess, bubblewrap_problem
 
 __all__ = ["MODES", "Outcome", "Sandbox", "SandboxLimits", "bubblewrap_problem"]
 
 MODES = ("bubblewrap", "unsafe-local")
 _INSIDE = PurePosixPath("/scratch")
-_FIRST_USER, _NUM_USERS = 60_001, 4_900  # Debian's range for users made at need; one for each sandbox
+_NUM_USERS = 4_900
 
 
 class Sandbox:
@@ -48,15 +48,17 @@ class Sandbox:
             limits: the default ones when None.
 
         Raises:
-            InputError: an unknown mode.
+            InputError: an unknown mode, or "unsafe-local" in a Hugging Face Space.
             OutputError: no temporary folder can be made.
         """
         if mode not in MODES:
             raise InputError(f"sandbox mode {mode!r}: choose one of {', '.join(MODES)}")
+        if mode == "unsafe-local" and os.environ.get("SPACE_ID"):
+            raise InputError("sandbox mode 'unsafe-local': a Hugging Face Space never runs code without isolation")
         self.limits = limits or SandboxLimits()
         self._mode = mode
         self._is_isolated = mode == "bubblewrap" and bubblewrap_problem() is None
-        self._user = _FIRST_USER + secrets.randbelow(_NUM_USERS) if self._is_isolated and os.geteuid() == 0 else None
+        self._user = FIRST_USER + secrets.randbelow(_NUM_USERS) if self._is_isolated and os.geteuid() == 0 else None
         self._code: SandboxProcess | None = None
         self._tools: SandboxProcess | None = None
         try:
@@ -137,6 +139,8 @@ class Sandbox:
     def _alive(self, process: SandboxProcess | None) -> SandboxProcess:
         if process is not None and process.is_alive:
             return process
+        if process is not None:
+            process.close()
         return SandboxProcess(self.scratch, self.limits, is_isolated=self._is_isolated, user=self._user)
 
     def relative(self, path: str) -> str:
@@ -179,10 +183,12 @@ class Sandbox:
             if len(data) > most:
                 raise InputError(f"path {path!r} has more than {self.limits.max_file_mib} MiB")
             return data
+        except InputError:
+            raise
         except OSError as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(f"path {path!r} cannot be read ({error.strerror})") from None
+        except ValueError:
+            raise InputError(f"path {path!r} is not text that a file name can be") from None
         finally:
             for fd in fds:
                 os.close(fd)
@@ -208,8 +214,12 @@ class Sandbox:
 
     def close(self) -> None:
         """Ends the processes and removes the scratch folder; calling it again does nothing."""
+        self.close_processes()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    def close_processes(self) -> None:
+        """Ends the processes, and with them the variables of the code; files stay."""
         for process in (self._code, self._tools):
             if process is not None:
                 process.close()
         self._code = self._tools = None
-        shutil.rmtree(self._base, ignore_errors=True)

@@ -30,6 +30,9 @@ _MAX_MESSAGE_BYTES = 4 * _MIB
 _WATCH_SECONDS = 0.2
 _MAX_ENTRIES = 5000
 _MAX_PRINTED_BYTES = 64 * _MIB
+FIRST_USER = 60_001
+"""First user id that root becomes, of Debian's range for users made at need; each sandbox takes another."""
+_PROBE = "import os, sys; user = int(sys.argv[1]); user and (os.setgroups([]), os.setgid(user), os.setuid(user))"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,14 +85,14 @@ def bubblewrap_problem() -> str | None:
     if program is None:
         return "bwrap is not installed (Debian, Ubuntu: apt-get install bubblewrap)"
     try:
-        done = subprocess.run([*_bubblewrap(None), "/usr/bin/env", "true"], capture_output=True, text=True, timeout=20,
-                              stdin=subprocess.DEVNULL, check=False)
+        command = [*_bubblewrap(None), sys.executable, "-I", "-c", _PROBE, str(0 if os.geteuid() else FIRST_USER)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bwrap does not start ({error})"
     if done.returncode == 0:
         return None
     reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return f"bwrap cannot make namespaces here ({reason}): allow unprivileged user namespaces, or leave the container"
+    return f"bwrap cannot isolate here ({reason}): it needs bubblewrap 0.8 and leave to make namespaces"
 
 
 def _bubblewrap(scratch: Path | None) -> list[str]:
@@ -232,11 +235,16 @@ class SandboxProcess:
                         problem = f"the time limit of {self._limits.wall_seconds:g} s is over"
             except _ChannelError as error:
                 problem = str(error)
+            except BaseException:  # a fault of `on_call`: the process would wait for its answer for ever
+                self.close()
+                raise
             if reply is not None and (problem := self._over_limit()) is not None:
                 reply = None
             if reply is None:
-                self.close()
+                self._kill()
             num_dropped += self._read_output(output, most, None)
+        if reply is None:
+            self.close()
         text = output.decode("utf-8", errors="replace")
         kept = text[: self._limits.max_output_chars]
         num_dropped += len(text[len(kept) :].encode("utf-8", errors="replace"))
@@ -339,12 +347,17 @@ class SandboxProcess:
             return f"it ended by itself with code {code}"
         return "it closed its channel"
 
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def close(self) -> None:
         """Kills the process and all it started; calling it again does nothing."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._kill()
         self._socket.close()
+        self._process.stdout.close()
 
 
 class _ChannelError(Exception):

@@ -86,7 +86,7 @@ def tool_stub(channel: Channel, name: str, names: list[str]) -> Callable[..., An
         except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"{name}() takes text, numbers, lists and dicts only ({error})") from None
         if reply.get("error") is not None:
-            raise RuntimeError(f"{name}: {reply['error']}")
+            raise RuntimeError(reply["error"])
         return reply.get("value")
 
     stub.__name__ = name

@@ -23,7 +23,7 @@ from typing import Any
 from executors.actions import Action
 from executors.errors import InputError
 from executors.parsing.replies import ParseResult
-from executors.toolbox.registry import TOOLS
+from executors.toolbox.registry import all_tools
 
 _CODE = re.compile(r"```(?:py|python)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _END = re.compile(r"<end_action>|^[ \t]*Observation:", re.MULTILINE)
@@ -151,7 +151,7 @@ def _tool_call(body: list[ast.stmt]) -> Action | None:
 
 def _argument_names(name: str) -> tuple[str, ...]:
     """The arguments of a tool in order; none for "python", whose calls are code of their own."""
-    tool = TOOLS().get(name) if name != "python" else None
+    tool = all_tools().get(name) if name != "python" else None
     return tuple(argument.name for argument in tool.arguments) if tool else ()
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from executors.errors import ExecutorError, InputError
 from executors.sandbox import Outcome, Sandbox
-from executors.toolbox.registry import TOOLS, Need, Result, Tool
+from executors.toolbox.registry import Need, Result, Tool, all_tools
 from executors.toolbox.vision import VisionModel, ask_about_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Kind = Literal["unknown tool", "bad arguments", "unavailable", "failed", "limit", "wrong result"]
+_MAX_CALLS = 100
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
 
 
@@ -71,7 +75,7 @@ class Toolbox:
         Raises:
             InputError: a name is no tool, or a plugin is for a tool that needs none.
         """
-        tools = TOOLS()
+        tools = all_tools()
         names = list(tools if names is None else names)
         for name in [*names, *(plugins or {})]:
             if name not in tools:
@@ -146,10 +150,16 @@ class Toolbox:
         """Model-written code in the episode's process; it may call the other tools by name."""
         images: list[str] = []
 
+        num_calls = 0
+
         def on_call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+            nonlocal num_calls
+            num_calls += 1
+            if name == "python" or num_calls > _MAX_CALLS:
+                return {"error": f"code may call other tools only, and at most {_MAX_CALLS} times in one step"}
             result = self.call(name, arguments)
             images.extend(result.images)
-            return {"value": result.value} if result.ok else {"error": result.text}
+            return {"value": result.value} if result.ok else {"error": result.text.removeprefix("Error: ")}
 
         stubs = {name: [a.name for a in tool.arguments] for name, tool in self.tools.items() if name != "python"}
         before = self._images()
@@ -161,12 +171,14 @@ class Toolbox:
                           images=tuple(dict.fromkeys([*images, *made])), answer=outcome.answer)
 
     def _images(self) -> dict[str, tuple[int, int]]:
-        """Size and time of the images directly in the scratch folder; links are not followed."""
+        """Size and time of the images in the scratch folder and below, by path; links are not followed."""
         found = {}
-        for path in sorted(self.sandbox.scratch.iterdir()):
-            if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
-                status = path.lstat()
-                found[path.name] = (status.st_size, status.st_mtime_ns)
+        for folder, _, names in os.walk(self.sandbox.scratch):
+            for path in (Path(folder, name) for name in sorted(names)):
+                if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
+                    with contextlib.suppress(OSError):
+                        status = path.lstat()
+                        found[str(path.relative_to(self.sandbox.scratch))] = (status.st_size, status.st_mtime_ns)
         return found
 
     def _run_code_tool(self, tool: Tool, arguments: dict[str, Any]) -> ToolResult:
@@ -177,7 +189,7 @@ class Toolbox:
         return self._of_outcome(tool, outcome, path)
 
     def _inspect(self, file_path: str, question: str | None = None) -> ToolResult:
-        tool = TOOLS()["FileInspector"]
+        tool = all_tools()["FileInspector"]
         result = self._of_outcome(tool, self.sandbox.call(tool.function, {"file_path": file_path}))
         if not result.ok or not question:
             return result
@@ -224,7 +236,7 @@ class Toolbox:
         if tool.needs is Need.SERVER:
             work, seconds = (lambda: _function(tool)(self._model, **arguments)), None  # the server has its own limit
         else:
-            work = lambda: self._plugins[tool.name](**arguments)  # noqa: E731
+            work = lambda: _as_png(self._plugins[tool.name](**arguments))  # noqa: E731
         is_done, value, error = _within(seconds, work)
         if not is_done:
             return ToolResult(kind="limit", text=f"the time limit of {seconds:g} s is over")
@@ -232,10 +244,8 @@ class Toolbox:
             if isinstance(error, (InputError, ExecutorError)):
                 raise error
             return ToolResult(kind="failed", text=f"{type(error).__name__}: {error}")
-        if tool.returns is Result.IMAGE and hasattr(value, "save"):
-            buffer = io.BytesIO()
-            value.save(buffer, format="PNG")
-            value = self.sandbox.add(f"{tool.name}-{time.time_ns()}.png", buffer.getvalue())
+        if tool.returns is Result.IMAGE and isinstance(value, bytes):
+            value = self.sandbox.add(f"{tool.name}-{time.time_ns()}.png", value)
         return self._checked_value(tool, value)
 
     def open_image(self, path: str) -> Image:
@@ -275,6 +285,15 @@ def _within(seconds: float | None, work: Callable[[], Any]) -> tuple[bool, Any, 
         thread.start()
         thread.join(seconds)
     return (True, *box[0]) if box else (False, None, None)
+
+
+def _as_png(value: Any) -> Any:
+    """A PIL image as the bytes of a PNG file; anything else as it is."""
+    if not hasattr(value, "save"):
+        return value
+    buffer = io.BytesIO()
+    value.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _wrong(text: str) -> ToolResult:

@@ -1,7 +1,7 @@
 """The one registry of tools.
 
 A tool is a function with typed arguments, whose docstring is its prompt text; `@tool` enters it. Everything else
-derives from `TOOLS`: the prompt, the check of arguments, the stubs that code calls.
+derives from `all_tools()`: the prompt, the check of arguments, the stubs that code calls.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Tool:
     def signature(self) -> str:
         """One line as prompts show it.
 
-        >>> TOOLS()["DrawBox"].signature
+        >>> all_tools()["DrawBox"].signature
         'DrawBox(image: image, bbox: box, annotation: text = None) -> image'
         """
         shown = [f"{a.name}: {a.kind}{'' if a.is_required else ' = None'}" for a in self.arguments]
@@ -75,9 +75,9 @@ class Tool:
     def problem_with(self, arguments: Mapping[str, Any]) -> str | None:
         """None when the arguments fit, else one sentence naming the argument.
 
-        >>> TOOLS()["Calculator"].problem_with({"expression": 5})
+        >>> all_tools()["Calculator"].problem_with({"expression": 5})
         "argument 'expression': 5 is not text"
-        >>> TOOLS()["Calculator"].problem_with({})
+        >>> all_tools()["Calculator"].problem_with({})
         "argument 'expression' is missing: Calculator(expression: text) -> text"
         """
         known = {argument.name: argument for argument in self.arguments}
@@ -182,10 +182,10 @@ def _argument(parameter: inspect.Parameter, hint: Any) -> ToolArgument:
     return ToolArgument(parameter.name, _KINDS[hint], doc, parameter.default is inspect.Parameter.empty)
 
 
-def TOOLS() -> dict[str, Tool]:  # noqa: N802 - reads as the registry that it is
+def all_tools() -> dict[str, Tool]:
     """All tools by name; the modules that hold them are imported at the first call, their libraries only by a run.
 
-    >>> sorted(TOOLS())[:4]
+    >>> sorted(all_tools())[:4]
     ['AddText', 'Calculator', 'CountGivenObject', 'DrawBox']
     """
     for module in _MODULES:
@@ -195,7 +195,7 @@ def TOOLS() -> dict[str, Tool]:  # noqa: N802 - reads as the registry that it is
 
 def prompt_text(names: Iterable[str]) -> str:
     """What a planner is told about these tools: signature, meaning and the arguments that have a text, in order."""
-    tools = TOOLS()
+    tools = all_tools()
     parts = []
     for name in names:
         lines = [f"- {tools[name].signature}", *(f"    {line}" for line in tools[name].doc.splitlines())]

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
-from executors.sandbox import bubblewrap_problem
 from tests.benchmarks.sandbox import measure
-from tests.support import require_program
+from tests.support import require_sandbox
 
 
 def test_a_request_to_a_running_process_costs_less_than_a_new_one() -> None:
-    require_program("bwrap")
-    if problem := bubblewrap_problem():
-        pytest.skip(problem)
+    require_sandbox()
     figures = measure(repeats=3)
     assert 0 < figures["next_run_ms"] < figures["first_run_bubblewrap_ms"]

@@ -9,16 +9,18 @@ import zipfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from executors.chat_server import ChatServer
 from executors.errors import InputError
-from executors.sandbox import Sandbox, SandboxLimits
+from executors.sandbox import Outcome, Sandbox, SandboxLimits
 from executors.toolbox.box import Toolbox
-from executors.toolbox.registry import T3_TO_GTA, TOOLS, prompt_text
+from executors.toolbox.registry import T3_TO_GTA, all_tools, prompt_text
 from executors.toolbox.vision import VisionModel
 from tests.chat_server import completion, serve
-from tests.support import require_program
+from tests.support import require_program, require_sandbox
 
 GTA = ("Calculator GoogleSearch Plot Solver OCR ImageDescription TextToBbox CountGivenObject MathOCR DrawBox AddText "
        "TextToImage ImageStylization RegionAttributeDescription").split()
@@ -36,9 +38,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def isolated(sandbox: Sandbox) -> Sandbox:
     """The sandbox, where it can run code."""
-    require_program("bwrap")
-    if sandbox.refusal:
-        pytest.skip(sandbox.refusal)
+    require_sandbox()
     return sandbox
 
 
@@ -58,7 +58,7 @@ def put_image(sandbox: Sandbox, name: str, picture: Image.Image) -> str:
 
 
 def test_all_tools_of_gta_and_t3_agent_are_there_and_the_map_names_them() -> None:
-    tools = TOOLS()
+    tools = all_tools()
     assert {*GTA, *T3, "python", "FileInspector", "ImageCrop", "ImageMeasure"} <= set(tools)
     assert set(T3_TO_GTA) == {*T3, "python"}
     assert {name for names in T3_TO_GTA.values() for name in names} == set(GTA)
@@ -117,6 +117,25 @@ def test_bad_arguments_are_told(sandbox: Sandbox, name: str, arguments: dict, ma
     result = Toolbox(sandbox).call(name, arguments)
     assert (result.kind, result.ok) == ("bad arguments", False)
     assert match in result.text
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(alphabet=st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=6,
+)  # fmt: skip
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["DrawBox", "FileInspector", "TextToBbox", "GoogleSearch", "visualizer", "rm"]),
+       st.dictionaries(st.sampled_from(["image", "bbox", "file_path", "text", "top1", "query", "k", "question"]),
+                       json_values))
+def test_no_arguments_make_a_call_raise(sandbox: Sandbox, name: str, arguments: dict) -> None:
+    assert not Toolbox(sandbox).call(name, arguments).ok
+
+
+def test_a_name_that_is_no_text_is_a_bad_argument(sandbox: Sandbox) -> None:
+    for path in ("\ud800", "a\0b", "x" * 5000, "a/" * 3000):
+        assert Toolbox(sandbox).call("FileInspector", {"file_path": path}).kind == "bad arguments"
 
 
 def test_unknown_and_unavailable_tools_are_observations(sandbox: Sandbox) -> None:
@@ -283,6 +302,22 @@ def test_code_calls_tools_and_makes_images(isolated: Sandbox) -> None:
     code = "import os; os.symlink('/etc/hostname', 'link'); print(FileInspector('link'))"
     linked = box.call("python", {"code": code})
     assert "cannot be read" in linked.text
+
+
+def test_code_cannot_call_tools_without_end(isolated: Sandbox) -> None:
+    code = "n = 0\nwhile n < 200:\n    Calculator('1'); n += 1"
+    result = Toolbox(isolated).call("python", {"code": code})
+    assert result.kind == "failed" and "at most 100 times" in result.text
+
+
+def test_a_missing_program_or_library_is_told(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    png(sandbox, "m.png")
+    box = Toolbox(sandbox)
+    for error, words in (("FileNotFoundError: [Errno 2] No such file or directory: 'tesseract'", "program tesseract"),
+                         ("ModuleNotFoundError: No module named 'PIL'", "a library is missing")):
+        monkeypatch.setattr(sandbox, "call", lambda *_, error=error: Outcome(error=error))
+        result = box.call("OCR", {"image": "m.png"})
+        assert result.kind == "unavailable" and words in result.text
 
 
 def test_solver_and_plot_run_their_code_alone(isolated: Sandbox) -> None:
