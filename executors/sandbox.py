@@ -15,6 +15,7 @@ bubblewrap cannot.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -215,6 +216,11 @@ class Sandbox:
     def close(self) -> None:
         """Ends the processes and removes the scratch folder; calling it again does nothing."""
         self.close_processes()
+        for folder, names, _ in os.walk(self._base):  # code may have locked folders; nothing runs any more
+            for path in (Path(folder, name) for name in names):
+                if not path.is_symlink():
+                    with contextlib.suppress(OSError):
+                        path.chmod(0o700)
         shutil.rmtree(self._base, ignore_errors=True)
 
     def close_processes(self) -> None:
