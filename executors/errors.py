@@ -43,7 +43,8 @@ class ExecutorError(WorkbenchError, RuntimeError):
         """`boundary` names where it failed: "plan", "reset", "observe", "execute", "ground" or "judge".
 
         A guarded device also has "approve" (an action was rejected), "stop" (a person or a limit ended acting) and
-        "audit" (the log cannot be written); nothing was done then.
+        "audit" (the log cannot be written); nothing was done then. "sandbox": model-written code was refused, or its
+        process does not start; "tool": a model server that a tool asked gave no reply.
         """
         super().__init__(f"{boundary}: {message}")
         self.boundary = boundary

@@ -21,3 +21,12 @@ def require_program(*names: str) -> str:
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def require_sandbox() -> None:
+    """Skips the test, or fails it where the environment says CI=true, unless bubblewrap can run here."""
+    from executors.sandbox import bubblewrap_problem
+
+    require_program("bwrap")
+    if problem := bubblewrap_problem():
+        (pytest.fail if os.environ.get("CI", "").lower() == "true" else pytest.skip)(problem)

@@ -4,6 +4,7 @@
     calls.py      one call `name(args...)`, quotes and brackets respected, as a `RawCall`
     build.py      a `RawCall` in a family's frame -> an `Action` or a reason
     replies.py    a whole reply: thought, calls, tool calls -> a `ParseResult`
+    code_form.py  T3-Agent's Thought / Code form -> the same `ParseResult`
 
 Every part runs in time linear in the text, for a reply of any size.
 """

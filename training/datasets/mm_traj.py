@@ -18,7 +18,6 @@ Source: 47 trajectories in the repository of mat-agent/MAT-Agent (MIT).
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 from executors.actions import Action
 from executors.errors import MissingFileError
 from executors.geometry import ImageSize
+from executors.parsing.code_form import action_of_code, final_answers, literal_answer, read_body, split_reply
 from executors.trajectory import Observation, Step, Trajectory
 from training.datasets.base import Importer, ImportOptions, Notes, RawRecord, show, text_of
 from training.datasets.json_records import parse_object, read_array_or_lines
@@ -34,18 +34,8 @@ from training.datasets.normalise import summary_of
 from training.datasets.screens import ImageFolders, ScreenStore
 from training.datasets.skip import Skip
 
-TOOLS = {
-    "visualizer": ("question", "image_path"), "inspect_file_as_text": ("file_path", "question"),
-    "ask_search_agent": ("query",), "facedetection": ("image_path",), "objectlocation": ("object", "image_path"),
-    "segmentation": ("image_path", "prompt"), "image_generator": ("prompt",), "image_edit": ("prompt", "image_path"),
-    "ocr": ("image_path",),
-}
-"""T3-Agent's tools, and the names of their arguments in order."""
-
-_CODE = re.compile(r"```(?:py|python)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _OUTPUT = re.compile(r"\A\s*(?:\[OUTPUT OF STEP \d+\]\s*)?(?:Observation:\s*)?")
 _PICTURE = re.compile(r"^Picture \d+: <img>.*</img>\s*$", re.MULTILINE)
-_MAX_CODE_CHARS = 100_000
 
 
 class MmTraj(Importer):
@@ -101,10 +91,10 @@ class MmTraj(Importer):
         last = len(turns) - 1
         for index, (role, text) in enumerate(turns):
             if role == "user":
-                if index and turns[index - 1][0] == "assistant" and _read_code(turns[index - 1][1]):
+                if index and turns[index - 1][0] == "assistant" and split_reply(turns[index - 1][1])[1]:
                     seen = _OUTPUT.sub("", text).strip()
                 continue
-            code = _read_code(text)
+            thought, code = split_reply(text)
             if not code:
                 notes.skipped_steps["turn without code"] += 1
                 notes.repair("turn without code left out", f"conversations (turn {index})", show(text), "turn left out")
@@ -115,7 +105,7 @@ class MmTraj(Importer):
                 notes.repair("terminate before the end", f"conversations (turn {index})", "turns follow it",
                              "turn left out")
                 continue
-            thought = text_of(text.partition("```")[0].partition("Code:")[0]).removeprefix("Thought:").strip()
+            thought = text_of(thought)
             path, size = self._read_image(image, notes) if not steps else (None, None)
             notes.num_instructions_generated += not thought
             steps.append(Step(
@@ -162,11 +152,6 @@ def _read_turns(raw: Any) -> list[tuple[str, str]]:
     return turns
 
 
-def _read_code(text: str) -> str:
-    found = _CODE.search(text)
-    return found[1].strip() if found else ""
-
-
 def action_of(code: str, answer: str, notes: Notes, name: str) -> Action:
     r"""The action of one turn's code, by the rules at the top of this module.
 
@@ -174,79 +159,16 @@ def action_of(code: str, answer: str, notes: Notes, name: str) -> Action:
     >>> action_of(code, "", Notes(), "").to_json()
     {'type': 'tool_call', 'name': 'visualizer', 'arguments': {'question': 'What is it?', 'image_path': 'a.jpg'}}
     """
-    try:
-        body = ast.parse(code).body if len(code) <= _MAX_CODE_CHARS else []
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        body = []
+    body = read_body(code)
+    if body is None:
         notes.repair("code is not Python", name, show(code), "kept as text")
-    calls = [node for part in body for node in ast.walk(part) if isinstance(node, ast.Call)]
-    given = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "final_answer"]
+    given = final_answers(body or [])
     if given:
         if not answer:
-            answer = _literal_answer(given[-1])
+            answer = literal_answer(given[-1]) or ""
             notes.repair("answer from the code", "answer", "empty or missing", f"{show(answer)} taken")
         return Action(type="finished", content=answer or None)
-    return _tool_call(body) or Action(type="tool_call", name="python", arguments={"code": code})
-
-
-def _literal_answer(call: ast.Call) -> str:
-    try:
-        return str(ast.literal_eval(call.args[0])) if call.args else ""
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return ""
-
-
-def _tool_call(body: list[ast.stmt]) -> Action | None:
-    """The one tool call that the code is, between literals stored before it and printing after it; else None."""
-    literals: dict[str, Any] = {}
-    while len(body) > 1 and (stored := _stored_literal(body[0])) is not None:
-        literals[stored[0]] = stored[1]
-        body = body[1:]
-    if not 1 <= len(body) <= 2 or (len(body) == 2 and not _is_print_of_stored(body[0], body[1])):
-        return None
-    call = body[0].value if isinstance(body[0], (ast.Assign, ast.Expr)) else None
-    if isinstance(body[0], ast.Expr) and _is_call(call, "print") and len(call.args) == 1 and not call.keywords:
-        call = call.args[0]
-    name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
-    names = TOOLS.get(name, ())
-    if not names or len(call.args) > len(names) or any(keyword.arg is None for keyword in call.keywords):
-        return None
-    given = [*zip(names, call.args), *((keyword.arg, keyword.value) for keyword in call.keywords)]
-    try:
-        arguments = {key: literals[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
-                     for key, node in given}
-    except (KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
-    is_plain = all(_is_json(value) for value in arguments.values())
-    return Action(type="tool_call", name=name, arguments=arguments) if is_plain else None
-
-
-def _stored_literal(statement: ast.stmt) -> tuple[str, Any] | None:
-    is_stored = isinstance(statement, ast.Assign) and len(statement.targets) == 1
-    if not is_stored or not isinstance(statement.targets[0], ast.Name):
-        return None
-    try:
-        return statement.targets[0].id, ast.literal_eval(statement.value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
-
-
-def _is_print_of_stored(statement: ast.stmt, after: ast.stmt) -> bool:
-    """Whether the second statement prints, perhaps behind other words, the name that the first one stores in."""
-    stored = statement.targets[0] if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
-    shown = after.value if isinstance(after, ast.Expr) else None
-    is_print = _is_call(shown, "print") and bool(shown.args) and isinstance(shown.args[-1], ast.Name)
-    return is_print and isinstance(stored, ast.Name) and shown.args[-1].id == stored.id
-
-
-def _is_call(node: Any, name: str) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
-
-
-def _is_json(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_json, value))
-    return value is None or isinstance(value, (str, int, bool)) or (isinstance(value, float) and abs(value) < 1e300)
+    return action_of_code(code)
 
 
 def describe_code(action: Action) -> str:
