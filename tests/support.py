@@ -17,7 +17,7 @@ def require_program(*names: str) -> str:
     path = next((found for name in names if (found := shutil.which(name))), None)
     if path is not None:
         return path
-    reason = f"{' or '.join(names)} is not installed: install the package that packages.txt names"
+    reason = f"{' or '.join(names)} is not installed: .ci/run names its Debian package"
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(reason)
     pytest.skip(reason)

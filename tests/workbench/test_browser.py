@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workbench.conftest import ROOT, ModelServer, free_port, oracle_trajectories, start_app
+from tests.workbench.conftest import ModelServer, free_port, oracle_trajectories, start_app
 
 
 def choose(page, field: str, option: str) -> None:
@@ -311,8 +311,6 @@ def test_a_recording_is_acted_on_and_its_text_stays_text(server: str, open_page)
 
 @pytest.mark.slow
 def test_the_shipped_planner_forecasts_within_20_seconds_and_reaches_a_goal(open_page, tmp_path: Path) -> None:
-    if not (ROOT / "assets" / "tiny_planner" / "tracer1.json").is_file():
-        pytest.skip("assets/tiny_planner is not there: train it and put it there")
     process, url, _ = start_app(store=tmp_path)
     try:
         started = time.monotonic()
