@@ -24,9 +24,10 @@ def require_program(*names: str) -> str:
 
 
 def require_sandbox() -> None:
-    """Skips the test, or fails it where the environment says CI=true, unless bubblewrap can run here."""
+    """As `require_program("bwrap")`; skips with the kernel's words where a container forbids namespaces, which no
+    package mends."""
     from executors.sandbox import bubblewrap_problem
 
     require_program("bwrap")
     if problem := bubblewrap_problem():
-        (pytest.fail if os.environ.get("CI", "").lower() == "true" else pytest.skip)(problem)
+        pytest.skip(problem)
