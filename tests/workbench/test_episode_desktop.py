@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -114,21 +115,21 @@ def test_step_waits_for_a_decision_and_is_done_once_it_is_approved(tab, window):
     assert "Do this on the real device?" in tab.approval and "click(point=[0.5, 0.75])" in tab.approval
     assert tab.buttons["approve"] and tab.buttons["stop"] and "data:image/png" in tab.screen
     assert clicks(window) == 0
-    tab.do(tab.handlers.approve)
+    tab.do(tab.handlers.decisions.approve)
     until(tab, lambda: "1 step taken" in tab.status)
     assert clicks(window) == 1 and tab.approval == "" and not tab.buttons["approve"]
     assert [e["event"] for e in events(tab)] == ["opened", "armed", "proposed", "decided", "executing", "executed"]
 
 
 def test_rejected_step_is_not_done(tab, window):
-    tab.do(tab.handlers.reject)
+    tab.do(tab.handlers.decisions.reject)
     assert "was rejected by the person at the page" in tab.status
     assert clicks(window) == 0
 
 
 def test_modified_step_is_done_instead(tab, window):
     assert tab.fields["type"]["interactive"]  # the fields are filled with the step that waits
-    tab.do(tab.handlers.modify, "right_single", CANVAS, "")
+    tab.do(tab.handlers.decisions.modify, "right_single", CANVAS, "")
     until(tab, lambda: "1 step taken" in tab.status)
     decided = next(e for e in events(tab) if e["event"] == "decided")
     assert (decided["decision"], decided["action"]["type"]) == ("modify", "right_single")
@@ -138,9 +139,9 @@ def test_modified_step_is_done_instead(tab, window):
 def test_escalated_step_needs_another_person(tab, window):
     second = tab.handlers.desk.live(tab.page.id)._device.guarding.approvers[1]
     second.wait_seconds = 1.0
-    tab.take(tab.handlers.escalate(tab.page))
+    tab.take(tab.handlers.decisions.escalate(tab.page))
     until(tab, lambda: "Passed on by" in tab.approval)
-    tab.take(tab.handlers.approve(tab.page))
+    tab.take(tab.handlers.decisions.approve(tab.page))
     assert "another person has to decide it" in tab.status
     until(tab, lambda: "rejected by nobody" in tab.handlers.desk.view(tab.page.id).message.text)
     assert clicks(window) == 0
@@ -155,10 +156,10 @@ def test_other_operator_decides_an_escalated_step(tab, window):
     assert clicks(window) == 1
 
 
-@pytest.mark.parametrize("way", ["stop", "terminate"])
+@pytest.mark.parametrize("way", ["stop", "decisions.terminate"])
 def test_stop_ends_it_for_good_while_a_step_waits(tab, window, way):
     started = time.monotonic()
-    tab.take(getattr(tab.handlers, way)(tab.page))
+    tab.take(attrgetter(way)(tab.handlers)(tab.page))
     until(tab, lambda: tab.handlers.desk.view(tab.page.id).state == "done")
     assert time.monotonic() - started < 2
     assert "Stopped." in tab.status and not tab.buttons["forecast"] and clicks(window) == 0
@@ -172,7 +173,7 @@ def test_stop_file_ends_it(tab, window):
 
 
 def test_desktop_is_never_acted_on_again_by_itself(tab, handlers, data_root, tmp_path):
-    tab.do(handlers.approve)
+    tab.do(handlers.decisions.approve)
     until(tab, lambda: "1 step taken" in tab.status)
     id = tab.page.id
     handlers.desk._live.clear()  # as when the server is killed

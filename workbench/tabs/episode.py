@@ -10,9 +10,10 @@ from typing import Any
 import gradio as gr
 
 from workbench.devices import MAX_HISTORY, MAX_HORIZON, MAX_STEPS, device_choices, splits, templates
-from workbench.episode_handlers import FIELDS, OUTPUTS, SIMULATOR, EpisodeHandlers
+from workbench.episode_handlers import SIMULATOR, EpisodeHandlers
 from workbench.episode_html import render_missing_devices
 from workbench.episode_page import Page
+from workbench.episode_updates import FIELDS, OUTPUTS
 from workbench.past_handlers import PastHandlers
 from workbench.planner_choices import CHECKPOINT, DEFAULT, SERVER
 from workbench.planner_shelf import short_name
@@ -236,8 +237,11 @@ def _wire_form(handlers: EpisodeHandlers, page: gr.State, form: dict[str, Any], 
 
 
 def _wire_controls(handlers: EpisodeHandlers, page: gr.State, parts: dict[str, Any], outputs: list[Any]) -> None:
-    for name in (*_CONTROLS, *(set(_DECISIONS) - {"modify"}), "back", "on"):
+    for name in (*_CONTROLS, "back", "on"):
         parts[name].click(getattr(handlers, name), [page], outputs, **QUIET)
+    for name in _DECISIONS:
+        fields = [parts[field] for field in FIELDS] if name == "modify" else []
+        parts[name].click(getattr(handlers.decisions, name), [page, *fields], outputs, **QUIET)
     for name in ("timeline", "history", "keys"):
         parts[name].input(handlers.go, [page], outputs, **QUIET)
     for name, handler in (("html", handlers.export_page), ("json", handlers.export_data)):
@@ -252,7 +256,6 @@ def _wire_edits(handlers: EpisodeHandlers, page: gr.State, parts: dict[str, Any]
     fields = [parts[name] for name in FIELDS]
     parts["screen"].input(handlers.on_screen, [page], outputs, trigger_mode="multiple", **QUIET)
     parts["type"].input(handlers.choose_type, [parts["type"]], [parts["arguments"]], **QUIET)
-    parts["modify"].click(handlers.modify, [page, *fields], outputs, **QUIET)
     for name, handler in (("apply", handlers.apply), ("before", handlers.insert), ("after", handlers.insert_after)):
         parts[name].click(handler, [page, *fields], outputs, **QUIET)
     for name, handler in (
