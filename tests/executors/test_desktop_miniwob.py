@@ -66,7 +66,8 @@ def page(display) -> Iterator[VisiblePage]:  # noqa: F811
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=require_program("chromium", "chromium-browser"), headless=False,
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--window-position=0,0", f"--window-size={WIDTH},{HEIGHT}"],
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--window-position=0,0",
+                  f"--window-size={WIDTH},{HEIGHT}"],
             env={**os.environ, "DISPLAY": display},
         )  # fmt: skip
         yield VisiblePage(chromium.new_context(no_viewport=True).new_page())
