@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,13 +18,24 @@ import gradio as gr
 from executors.actions import ACTIONS
 from executors.errors import InputError, WorkbenchError
 from executors.geometry import PointNorm
-from workbench.devices import device_choices, miniwob_tasks, splits, templates
+from workbench.devices import (
+    LABELS,
+    REAL,
+    DeviceChoice,
+    device_choice,
+    device_choices,
+    miniwob_tasks,
+    ready_phones,
+    splits,
+    templates,
+)
 from workbench.episode_decisions import DecisionHandlers
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_drift import EpisodeDrift
 from workbench.episode_edit import arguments_hint
 from workbench.episode_export import export_json, save_reference
 from workbench.episode_export_html import export_html
+from workbench.episode_html import render_missing_devices
 from workbench.episode_page import Page, Shown, destination, drift_of, read_link, shown
 from workbench.episode_store import EpisodeSetup, StoredEpisode
 from workbench.episode_updates import BUTTONS, FIELDS, OUTPUTS, updates_of
@@ -36,7 +47,12 @@ from workbench.planner_shelf import PlannerShelf
 from workbench.recordings import list_files, list_trajectories, resolve_file
 from workbench.settings import AppSettings
 
-SIMULATOR, REPLAY, MINIWOB, DESKTOP = "simulator", "replay", "miniwob", "desktop"
+SIMULATOR, REPLAY, MINIWOB, DESKTOP, ANDROID = "simulator", "replay", "miniwob", "desktop", "android"
+
+ARM_LABELS = {
+    DESKTOP: "Arm: steps that I approve are done with this machine's mouse and keyboard",
+    ANDROID: "Arm: steps that I approve are done on this phone",
+}
 
 REFERENCES = "references.jsonl"
 """Where references are saved, below the data folder."""
@@ -68,6 +84,7 @@ class EpisodeHandlers:
             gr.Dropdown(choices=list_files(self.settings.data_root)),
             gr.Dropdown(choices=list_checkpoints(self.runs_root)),
             gr.Radio(interactive=may_name),
+            *_offered(device_choices(is_space=self.settings.is_space)),
             *self.show(page, request),
         ]
 
@@ -101,7 +118,7 @@ class EpisodeHandlers:
         self, page: Page, source: str, split: str, template: str, seed: float, file: str | None, position: int | None,
         goal: str, kind: str, checkpoint: str | None, model: str, address: str, horizon: float | str | None,
         history: float | str | None, max_steps: float | None, agent: str = "", is_armed: bool = False,
-        request: gr.Request | None = None,
+        serial: str | None = None, request: gr.Request | None = None,
     ) -> list[Any]:
         """Begins the episode that the form says."""
         try:
@@ -109,14 +126,15 @@ class EpisodeHandlers:
             if kind != DEFAULT:
                 self._check(request, Role.OPERATOR, "name another planner")
             self._check_source(source)
-            if source == DESKTOP:
-                self._check(request, Role.OPERATOR, "let an agent act on this desktop")
+            if source in REAL:
+                what = "this desktop" if source == DESKTOP else "a phone"
+                self._check(request, Role.OPERATOR, f"let an agent act on {what}")
             is_replay = source == REPLAY
             if is_replay:
                 resolve_file(self.settings.data_root, file)
             setup = EpisodeSetup(
                 executor=source,
-                task={REPLAY: file, DESKTOP: "desktop"}.get(source, template),
+                task={REPLAY: file, DESKTOP: DESKTOP, ANDROID: serial or ""}.get(source, template),
                 split=split if source == SIMULATOR else "",
                 seed=_whole("seed", seed) if source in (SIMULATOR, MINIWOB) else 0,
                 position=int(position or 0) if is_replay else 0,
@@ -125,7 +143,7 @@ class EpisodeHandlers:
                 horizon=_whole("T", horizon, may_miss=True),
                 history_length=_whole("K", history, may_miss=True),
                 max_steps=_whole("most steps", max_steps),
-                tool_agent=((agent or "").strip() or "elements") if source == DESKTOP else "elements",
+                tool_agent=((agent or "").strip() or "elements") if source in REAL else "elements",
             )
             self.shelf.warm(setup.planner)
             armed_by = person_of(request) if is_armed else ""
@@ -135,11 +153,11 @@ class EpisodeHandlers:
         return self.show(page, request)
 
     def _check_source(self, source: str) -> None:
-        choices = {choice.name: choice for choice in device_choices(is_space=self.settings.is_space)}
-        if source not in choices:
-            raise InputError(f"field 'act on': {str(source)[:40]!r} is not one of {', '.join(choices)}")
-        if choices[source].reason:
-            raise InputError(f"{choices[source].label} is not available: {choices[source].reason}")
+        if source not in LABELS:
+            raise InputError(f"field 'act on': {str(source)[:40]!r} is not one of {', '.join(LABELS)}")
+        choice = device_choice(source, is_space=self.settings.is_space)
+        if choice.reason:
+            raise InputError(f"{choice.label} is not available: {choice.reason}")
 
     # ---- choosing in the form
 
@@ -153,8 +171,10 @@ class EpisodeHandlers:
             tasks = gr.Dropdown(choices=choices, value=choices[0][1])
         return (
             gr.Group(visible=source in (SIMULATOR, MINIWOB)), gr.Group(visible=is_replay), files, tasks,
-            gr.Dropdown(visible=source == SIMULATOR), gr.Group(visible=source == DESKTOP), gr.Checkbox(value=False),
-            gr.Accordion(open=True) if source == DESKTOP else gr.skip(),
+            gr.Dropdown(visible=source == SIMULATOR), gr.Group(visible=source in REAL),
+            gr.Checkbox(value=False, label=ARM_LABELS.get(source, ARM_LABELS[DESKTOP])),
+            gr.Accordion(open=True) if source in REAL else gr.skip(),
+            _phones() if source == ANDROID else gr.Dropdown(visible=False),
         )
 
     def choose_split(self, split: str) -> Any:
@@ -417,6 +437,23 @@ class EpisodeHandlers:
     def _may(self, request: gr.Request | None, needed: Role) -> bool:
         role = self.settings.people.role_of(name_of(request) or None)
         return role is not None and role >= needed
+
+
+def _offered(devices: Iterable[DeviceChoice]) -> tuple[Any, Any]:
+    """The kinds of devices to choose from, and those that are missing with the reason: their components' updates."""
+    devices = tuple(devices)
+    usable = [(device.label, device.name) for device in devices if not device.reason]
+    missing = render_missing_devices(devices)
+    return gr.Radio(choices=usable), gr.HTML(missing, visible=bool(missing))
+
+
+def _phones() -> Any:
+    """The phones that are ready now; without any, the start tells why."""
+    try:
+        serials = ready_phones()
+    except InputError:
+        serials = []
+    return gr.Dropdown(choices=serials, value=serials[0] if serials else None, visible=True)
 
 
 def _whole(name: str, value: float | str | None, *, may_miss: bool = False) -> int | None:

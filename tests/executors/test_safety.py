@@ -573,3 +573,13 @@ def test_nothing_is_done_when_the_log_cannot_be_written(make):
         guard.execute(TAP)
     assert caught.value.boundary == "audit" and pad.done == []
     guard.audit._file = os.open(os.devnull, os.O_WRONLY)
+
+
+def test_log_that_another_writes_is_refused_until_that_is_closed(tmp_path):
+    first = AuditLog(tmp_path / "audit.jsonl")
+    with pytest.raises(OutputError, match="written by another that acts: end that first"):
+        AuditLog(tmp_path / "audit.jsonl")
+    first.write("opened")
+    first.close()
+    AuditLog(tmp_path / "audit.jsonl").close()
+    assert check_audit(tmp_path / "audit.jsonl") == 1

@@ -102,7 +102,7 @@ def tab(handlers: EpisodeHandlers) -> Tab:
 
 def test_an_empty_page_says_what_to_do(handlers: EpisodeHandlers) -> None:
     tab = Tab(handlers)
-    page, files, checkpoints, kind, *updates = handlers.load(tab.page, "")
+    page, files, checkpoints, kind, source, missing, *updates = handlers.load(tab.page, "")
     tab.take(updates)
     assert page is tab.page and kind.interactive
     assert [name for name, _ in files.choices] == ["desk.jsonl", "oracle.jsonl"] and checkpoints.choices == []
