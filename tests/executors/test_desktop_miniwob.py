@@ -83,7 +83,7 @@ def desktop(display, permitted) -> Iterator[DesktopExecutor]:  # noqa: F811
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("task", ["click-checkboxes", "login-user", "search-engine"])
+@pytest.mark.parametrize("task", ["click-checkboxes", "login-user", "drag-box"])
 def test_mouse_and_keyboard_of_the_desktop_solve_the_task_as_its_page_judges(page, desktop, task, seed):
     page.begin(task, seed)
     num_steps = 0
