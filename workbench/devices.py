@@ -49,6 +49,11 @@ class Device:
     guarding: Guarding | None = None
     """What stands between the episode and a real device; None for one that can do no harm."""
 
+    @property
+    def stopped_by(self) -> str:
+        """Who or what ended acting on a real device; empty while nothing has."""
+        return self.guarding.guard.device.stop.reason if self.guarding is not None else ""
+
 
 def check_setup(setup: EpisodeSetup) -> EpisodeSetup:
     """The setup, when every number in it is allowed; raises InputError naming the field."""
