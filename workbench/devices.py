@@ -14,13 +14,14 @@ from executors.android import list_phones
 from executors.desktop import DesktopExecutor
 from executors.errors import ExecutorError, InputError
 from executors.executor import Executor
+from executors.guarding import guard_android, guard_desktop
 from executors.miniwob import ORACLES, MiniWobExecutor, oracle_move, put_in_words, task_names
 from executors.replay import ReplayExecutor
 from executors.simulator import SPLITS, SimulatorExecutor, list_tasks, make_task
 from executors.simulator.continuation import oracle_continuation
 from executors.trajectory import Observation, Step
 from workbench.episode_store import EpisodeSetup
-from workbench.real_devices import Guarding, guard_android, guard_desktop
+from workbench.real_devices import Guarding, watched_by_pages
 from workbench.recordings import read_trajectory, resolve_file
 
 REAL = frozenset({"desktop", "android"})
@@ -136,14 +137,16 @@ def _open_miniwob(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Dev
 
 
 def _open_desktop(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
-    return _real(guard_desktop(setup.goal.strip(), guard_root, setup.max_steps), "desktop")
+    guarding = watched_by_pages(lambda who: guard_desktop(setup.goal, who, guard_root, setup.max_steps))
+    return _real(guarding, "desktop")
 
 
 def _open_android(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
     ready = ready_phones()
     if setup.task not in ready:
         raise InputError(f"phone {setup.task!r} is not ready: choose one of {', '.join(ready) or 'none'}")
-    return _real(guard_android(setup.task, setup.goal.strip(), guard_root, setup.max_steps), "phone")
+    guarding = watched_by_pages(lambda who: guard_android(setup.task, setup.goal, who, guard_root, setup.max_steps))
+    return _real(guarding, "phone")
 
 
 def _real(guarding: Guarding, platform: str) -> Device:

@@ -1,24 +1,18 @@
 """A real desktop or phone as an episode's device: armed by a person, every step decided by one, stopped at once.
 
-The guard (executors.safety) does the work; here it is put together for pages: who is asked, where the log and the STOP
-file are, and what a page shows of a step that waits.
+The guard (executors.safety, put together by executors.guarding) does the work; here is who is asked, and what a page
+shows of a step that waits.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from executors.actions import Action, format_call
-from executors.android import AndroidExecutor
-from executors.audit import AuditLog
-from executors.desktop import DesktopExecutor
-from executors.device import DeviceExecutor, StopSignal
+from executors.device import StopSignal
 from executors.errors import InputError
-from executors.kill_switch import KillSwitch
-from executors.safety import Decision, GuardedExecutor, Limits, PersonApprover, Proposal, Verdict
+from executors.safety import Decision, GuardedExecutor, PersonApprover, Proposal, Verdict
 
 ANSWER_SECONDS = 120.0
 """How long a step waits for a person; then it is rejected."""
@@ -94,49 +88,8 @@ class Guarding:
             approver.on_change = on_change
 
 
-def guard_desktop(goal: str, folder: Path, max_steps: int) -> Guarding:
-    """This machine's desktop behind its guard; also ended by the pointer in the corner. See `_guard`."""
-    device = DesktopExecutor(goal=_checked(goal, "desktop"))
-    return _guard(device, folder, "audit", max_steps, is_in_corner=device.is_pointer_in_corner)
-
-
-def guard_android(serial: str, goal: str, folder: Path, max_steps: int) -> Guarding:
-    """The phone of this serial behind its guard; see `_guard`."""
-    device = AndroidExecutor(serial, goal=_checked(goal, "phone"))
-    return _guard(device, folder, f"audit-{re.sub(r'[^A-Za-z0-9.-]', '_', serial)}", max_steps)
-
-
-def _checked(goal: str, what: str) -> str:
-    if not goal:
-        raise InputError(f"the goal is empty: say what is to be done on this {what}")
-    return goal
-
-
-def _guard(
-    device: DeviceExecutor, folder: Path, log: str, max_steps: int, is_in_corner: Callable[[], bool] | None = None
-) -> Guarding:
-    """A device behind its guard, not armed yet.
-
-    Args:
-        device: what is guarded.
-        folder: where a file STOP ends acting on every device, and where the audit log is.
-        log: the audit log's name; one episode at a time writes it, so that a device serves one.
-        max_steps: actions after which it ends.
-        is_in_corner: ends acting, too; see `KillSwitch`.
-
-    Raises:
-        InputError: a STOP file is there already, or the log is broken.
-        OutputError: the audit log cannot be written, or another episode acts on this device.
-    """
-    audit = AuditLog(folder / f"{log}.jsonl")
-    try:
-        switch = KillSwitch(device.stop, stop_file=folder / "STOP", is_in_corner=is_in_corner)
-    except InputError:
-        audit.close()
-        raise
+def watched_by_pages(guard: Callable[[Sequence[PageApprover]], GuardedExecutor]) -> Guarding:
+    """A guarded device whose steps are decided at pages; `guard` makes it of its approvers."""
     first = PageApprover()
     approvers = (first, PageApprover(first=first))
-    guard = GuardedExecutor(
-        device, approvers=approvers, audit=audit, kill_switch=switch, limits=Limits(max_steps=max_steps)
-    )
-    return Guarding(guard, approvers)
+    return Guarding(guard(approvers), approvers)
