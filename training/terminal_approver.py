@@ -30,9 +30,12 @@ class TerminalApprover:
 
     def decide(self, proposal: Proposal, stop: StopSignal) -> Verdict:
         """See the class."""
-        print(f"  do this on the real device?  {format_call(proposal.action)}", file=self._questions)
+        words = format_call(proposal.action)
+        # what a model wrote must not move the cursor or hide what it asks for
+        call = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
+        print(f"  do this on the real device?  {call}", file=self._questions)
         for text in proposal.texts:
-            print(f"      it writes, presses or points at: {text[:200]!r}", file=self._questions)
+            print(f"      it writes, presses or points at: {text!r}", file=self._questions)
         print("  y = yes, n = no, q = end: ", end="", file=self._questions, flush=True)
         lines: SimpleQueue[str] = SimpleQueue()
         threading.Thread(target=lambda: lines.put(self._answers.readline()), daemon=True).start()

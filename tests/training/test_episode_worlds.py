@@ -158,6 +158,14 @@ def test_only_a_clear_yes_at_the_terminal_approves(line, decision):
     assert approver.decide(proposal, StopSignal()).decision is decision
 
 
+def test_model_cannot_hide_what_it_asks_for_from_the_person_at_the_terminal():
+    shown = io.StringIO()
+    action = Action(type="type", content="rm -rf /\x1b[2K\x1b[1Gharmless")
+    proposal = Proposal(number=1, action=action, observation=Observation(), texts=(action.content,))
+    TerminalApprover(io.StringIO(""), shown).decide(proposal, StopSignal())
+    assert "rm -rf /" in shown.getvalue() and "\x1b" not in shown.getvalue()
+
+
 def test_question_at_the_terminal_ends_when_acting_is_stopped():
     class Silent(io.StringIO):
         def readline(self) -> str:
