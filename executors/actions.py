@@ -191,7 +191,7 @@ ACTIONS: dict[str, ActionSpec] = {
     for spec in (
         _spec("click", (_POINT,), (_C, _M, _B), Shape.RING, "Tap or left-click a target.",
               aliases=("left_click", "left_single", "tap")),
-        _spec("left_double", (_POINT,), (_C,), Shape.DOUBLE_RING, "Double-click a target.",
+        _spec("left_double", (_POINT,), (_C, _B), Shape.DOUBLE_RING, "Double-click a target.",
               aliases=("double_click", "doubleclick")),
         _spec("right_single", (_POINT,), (_C,), Shape.HALF_RING, "Right-click a target.",
               aliases=("right_click", "rightclick")),
@@ -202,7 +202,7 @@ ACTIONS: dict[str, ActionSpec] = {
               aliases=("mouse_move", "move_to", "moveto")),
         _spec("long_press", (_POINT, ArgSpec("seconds", ArgKind.SECONDS, False, "how long")), (_M,), Shape.HOLD_RING,
               "Press and hold a target."),
-        _spec("drag", (ArgSpec("start_point", ArgKind.POINT), ArgSpec("end_point", ArgKind.POINT)), (_C, _M),
+        _spec("drag", (ArgSpec("start_point", ArgKind.POINT), ArgSpec("end_point", ArgKind.POINT)), (_C, _M, _B),
               Shape.ARROW, "Drag from one place to another.", aliases=("left_click_drag",)),
         _spec("scroll", (ArgSpec("point", ArgKind.POINT, False), ArgSpec("direction", ArgKind.DIRECTION)),
               (_C, _M, _B), Shape.CHEVRON, "Reveal more content in a direction: up, down, left or right."),

@@ -12,17 +12,20 @@ What is handled here because it fails silently otherwise (adbutils 2.12, Android
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
 import re
 import shlex
+import subprocess
 from time import monotonic
 from typing import Any
 
 from executors.actions import Action, Space
 from executors.android_tree import read_hierarchy
 from executors.device import DeviceExecutor
-from executors.errors import ExecutorError
+from executors.errors import ExecutorError, InputError
 from executors.geometry import ImageSize, PointNorm
+from executors.permission import check_permission
 from executors.trajectory import Observation
 
 LONG_PRESS_SECONDS = 1.0
@@ -32,6 +35,7 @@ SCROLL_SHARE = 0.4
 """How much of the screen a scroll moves, and the margin that its finger keeps from the edges."""
 _EDGE = 0.05
 
+_LIST_SECONDS = 3.0
 _FOCUS_SECONDS = 0.3
 _CHUNK_CHARS = 100
 _KEYS = {"press_home": "3", "press_back": "4", "press_appselect": "187"}
@@ -258,6 +262,23 @@ class AndroidExecutor(DeviceExecutor):
                 if monotonic() > end:
                     raise
             self.stop.sleep(0.2)
+
+
+def list_phones() -> dict[str, str]:
+    """Serial -> state of all that adb knows ("device" is ready; "unauthorized", "offline"); starts adb's own server.
+
+    Raises:
+        InputError: real devices are not permitted, or adb or the package adbutils is missing or does not answer.
+    """
+    check_permission()
+    if importlib.util.find_spec("adbutils") is None:
+        raise InputError("the package adbutils is not installed: pip install adbutils")
+    import adbutils
+
+    try:
+        return {info.serial: info.state for info in adbutils.AdbClient(socket_timeout=_LIST_SECONDS).list()}
+    except (adbutils.AdbError, OSError, subprocess.SubprocessError) as error:
+        raise InputError(f"the adb server does not answer ({_words(error)}): apt install adb") from None
 
 
 def scroll_path(point: PointNorm | None, direction: str) -> tuple[PointNorm, PointNorm]:

@@ -6,6 +6,7 @@ at the end do not. The file may hold typed text: only its owner may read it.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -20,13 +21,13 @@ _FIRST = "0" * 64
 
 
 class AuditLog:
-    """Appends records to one file; may be used from many threads."""
+    """Appends records to one file; may be used from many threads, and by one owner at a time."""
 
     def __init__(self, path: Path) -> None:
         """Opens the file, or makes it, and goes on after its last line.
 
         Raises:
-            OutputError: it cannot be opened for appending.
+            OutputError: it cannot be opened for appending, or another log writes to it.
             InputError: what it holds is not an unbroken log.
         """
         self.path = path
@@ -37,7 +38,11 @@ class AuditLog:
         except OSError as error:
             raise OutputError(f"cannot write the audit log {path} ({error.strerror}): choose another place") from None
         try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # two writers would break the chain for both
             self._count, self._last = _walk(path)
+        except BlockingIOError:
+            os.close(self._file)
+            raise OutputError(f"audit log {path} is written by another that acts: end that first") from None
         except InputError:
             os.close(self._file)
             raise

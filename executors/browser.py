@@ -33,6 +33,8 @@ _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 _OWN_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _SCRIPT = Path(__file__).resolve().parent.parent / "assets" / "js" / "page_elements.js"
 _CHUNK_CHARS = 40
+_DRAG_STEPS = 12
+_DRAG_STEP_SECONDS = 0.01
 
 _KEYS = {
     "alt": "Alt", "arrowdown": "ArrowDown", "arrowleft": "ArrowLeft", "arrowright": "ArrowRight", "arrowup": "ArrowUp",
@@ -233,8 +235,12 @@ class BrowserExecutor(DeviceExecutor):
         match action.type:
             case "click":
                 page.mouse.click(*self._css_px(action.point))
+            case "left_double":
+                page.mouse.dblclick(*self._css_px(action.point))
             case "hover":
                 page.mouse.move(*self._css_px(action.point))
+            case "drag":
+                self._drag(action.start_point, action.end_point)
             case "scroll":
                 self._scroll(action)
             case "type":
@@ -255,6 +261,20 @@ class BrowserExecutor(DeviceExecutor):
         """The point in CSS pixels, inside the viewport."""
         width, height = self._size.width_px, self._size.height_px
         return min(point.x * width, width - 0.5), min(point.y * height, height - 0.5)
+
+    def _drag(self, start: PointNorm, end: PointNorm) -> None:
+        """In small steps, since many pages take a jump for no drag."""
+        mouse, (x, y), (to_x, to_y) = self._page.mouse, self._css_px(start), self._css_px(end)
+        mouse.move(x, y)
+        mouse.down()
+        try:
+            for step in range(1, _DRAG_STEPS + 1):
+                self._pause(_DRAG_STEP_SECONDS)
+                share = step / _DRAG_STEPS
+                mouse.move(x + share * (to_x - x), y + share * (to_y - y))
+            self._pause(_DRAG_STEP_SECONDS)
+        finally:
+            mouse.up()
 
     def _scroll(self, action: Action) -> None:
         self._page.mouse.move(*self._css_px(action.point or PointNorm(0.5, 0.5)))

@@ -24,7 +24,7 @@ from executors.device import DeviceExecutor
 from executors.errors import ExecutorError, InputError
 from executors.geometry import ImageSize, PointNorm
 from executors.trajectory import Observation
-from executors.x11_connection import end_with_server
+from executors.x11_connection import end_with_server, find_xauthority
 from executors.x11_keyboard import X11Keyboard
 
 SCROLL_CLICKS = 5
@@ -99,6 +99,7 @@ class DesktopExecutor(DeviceExecutor):
         from Xlib.display import Display
         from Xlib.error import ConnectionClosedError, DisplayError
 
+        find_xauthority()
         try:
             self._watched = self._watched or end_with_server(Display(self._display_name))
             pointer = self._watched.screen().root.query_pointer()
@@ -255,8 +256,7 @@ def _load_pyautogui(display: str) -> Any:
         ExecutorError: the display does not answer, or pyautogui cannot be imported.
     """
     os.environ["DISPLAY"] = display  # pyautogui takes it from nowhere else
-    if "XAUTHORITY" not in os.environ and not os.path.exists(os.path.expanduser("~/.Xauthority")):
-        os.environ["XAUTHORITY"] = os.devnull  # python-xlib opens it, whether the server asks for it or not
+    find_xauthority()
     from Xlib.display import Display
     from Xlib.error import DisplayError
 

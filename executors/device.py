@@ -37,6 +37,7 @@ class StopSignal:
         """A signal that is not tripped."""
         self._event = threading.Event()
         self._lock = threading.Lock()
+        self._watchers: list[Callable[[], None]] = []
         self.reason = ""
 
     @property
@@ -49,6 +50,18 @@ class StopSignal:
         with self._lock:
             self.reason = self.reason or reason
             self._event.set()
+            watchers, self._watchers = self._watchers, []
+        for on_trip in watchers:  # without the lock, and after acting has been ended
+            on_trip()
+
+    def watch(self, on_trip: Callable[[], None]) -> None:
+        """Has `on_trip` called once, by the thread that trips, at once where that has happened already."""
+        with self._lock:
+            is_late = self.is_tripped
+            if not is_late:
+                self._watchers.append(on_trip)
+        if is_late:
+            on_trip()
 
     def check(self) -> None:
         """Raises ExecutorError("stop") once tripped."""

@@ -1,7 +1,7 @@
-"""What an episode can act on: the simulator, a recorded trajectory, MiniWoB++, this machine's desktop.
+"""What an episode can act on: the simulator, a recorded trajectory, MiniWoB++, this machine's desktop, a phone.
 
-A new kind of device is one function here that makes a `Device` of a setup, its name in `OPENERS`, and its line in
-`device_choices`.
+A new kind of device is one function here that makes a `Device` of a setup, its name in `OPENERS`, `LABELS` and
+`REFERENCE_NAMES`, and its line in `device_choice` where something may be missing.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from executors.android import list_phones
 from executors.desktop import DesktopExecutor
 from executors.errors import ExecutorError, InputError
 from executors.executor import Executor
+from executors.guarding import guard_android, guard_desktop
 from executors.miniwob import ORACLES, MiniWobExecutor, oracle_move, put_in_words, task_names
 from executors.replay import ReplayExecutor
 from executors.simulator import SPLITS, SimulatorExecutor, list_tasks, make_task
 from executors.simulator.continuation import oracle_continuation
 from executors.trajectory import Observation, Step
 from workbench.episode_store import EpisodeSetup
-from workbench.real_devices import Guarding, guard_desktop
+from workbench.real_devices import Guarding, watched_by_pages
 from workbench.recordings import read_trajectory, resolve_file
 
-REAL = frozenset({"desktop"})
+REAL = frozenset({"desktop", "android"})
 """Executors that act on something real."""
 
 MAX_SEED = 999_999
@@ -47,6 +49,11 @@ class Device:
     is_heavy: bool = False
     guarding: Guarding | None = None
     """What stands between the episode and a real device; None for one that can do no harm."""
+
+    @property
+    def stopped_by(self) -> str:
+        """Who or what ended acting on a real device; empty while nothing has."""
+        return self.guarding.guard.device.stop.reason if self.guarding is not None else ""
 
 
 def check_setup(setup: EpisodeSetup) -> EpisodeSetup:
@@ -130,10 +137,22 @@ def _open_miniwob(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Dev
 
 
 def _open_desktop(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
-    guarding = guard_desktop(setup.goal.strip(), guard_root, setup.max_steps)
+    guarding = watched_by_pages(lambda who: guard_desktop(setup.goal, who, guard_root, setup.max_steps))
+    return _real(guarding, "desktop")
+
+
+def _open_android(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
+    ready = ready_phones()
+    if setup.task not in ready:
+        raise InputError(f"phone {setup.task!r} is not ready: choose one of {', '.join(ready) or 'none'}")
+    guarding = watched_by_pages(lambda who: guard_android(setup.task, setup.goal, who, guard_root, setup.max_steps))
+    return _real(guarding, "phone")
+
+
+def _real(guarding: Guarding, platform: str) -> Device:
     guard = guarding.guard
     return Device(
-        executor=guard, platform="desktop", reference=_no_reference, is_heavy=True, guarding=guarding,
+        executor=guard, platform=platform, reference=_no_reference, is_heavy=True, guarding=guarding,
         is_over=lambda: guard.is_done or guard.device.stop.is_tripped,
     )
 
@@ -144,12 +163,13 @@ def _no_reference(count: int) -> tuple[Step, ...]:
 
 OPENERS: dict[str, Callable[[EpisodeSetup, Path, Path], Device]] = {
     "simulator": _open_simulator, "replay": _open_replay, "miniwob": _open_miniwob, "desktop": _open_desktop,
+    "android": _open_android,
 }  # fmt: skip
 
 
 REFERENCE_NAMES = {
     "simulator": "the simulator's oracle", "replay": "the recording", "miniwob": "the task's oracle",
-    "desktop": "nobody",
+    "desktop": "nobody", "android": "nobody",
 }  # fmt: skip
 """Who says what the right next steps are."""
 
@@ -163,18 +183,44 @@ class DeviceChoice:
     reason: str = ""
 
 
+LABELS = {
+    "simulator": "Simulator", "replay": "Recording", "miniwob": "MiniWoB++", "desktop": "Desktop", "android": "Android",
+}  # fmt: skip
+
+
 def device_choices(*, is_space: bool) -> tuple[DeviceChoice, ...]:
-    """All kinds of devices, with the reason where one is not available in this app.
+    """All kinds of devices; see `device_choice`."""
+    return tuple(device_choice(name, is_space=is_space) for name in LABELS)
+
+
+def device_choice(name: str, *, is_space: bool) -> DeviceChoice:
+    """A kind of device, with the reason where it is not available in this app now.
 
     Args:
+        name: one of `LABELS`.
         is_space: on a hosted Space, whose visitors get no browser of their own each.
     """
-    return (
-        DeviceChoice("simulator", "Simulator"),
-        DeviceChoice("replay", "Recording"),
-        DeviceChoice("miniwob", "MiniWoB++", _why_no_miniwob(is_space)),
-        DeviceChoice("desktop", "Desktop", _why_no_desktop()),
-    )
+    reason = ""
+    if name == "miniwob":
+        reason = _why_no_miniwob(is_space)
+    elif name == "desktop":
+        reason = _why_no_desktop()
+    elif name == "android":
+        reason = _why_no_android()
+    return DeviceChoice(name, LABELS[name], reason)
+
+
+def _why_no_android() -> str:
+    try:
+        phones = list_phones()
+    except InputError as error:
+        return str(error)
+    if "device" in phones.values():
+        return ""
+    if not phones:
+        return "adb knows no phone: connect one and allow debugging on it, then load this page again"
+    listed = ", ".join(f"{serial} is {state}" for serial, state in phones.items())
+    return f"no phone is ready ({listed}): allow debugging on it, then load this page again"
 
 
 def _why_no_desktop() -> str:
@@ -207,6 +253,8 @@ def setup_words(setup: EpisodeSetup, platform: str) -> str:
         parts = ("MiniWoB++", setup.task, f"seed {setup.seed}")
     elif setup.executor == "desktop":
         parts = ("Desktop of this machine", f"grounded by {setup.tool_agent}")
+    elif setup.executor == "android":
+        parts = ("Android", setup.task, f"grounded by {setup.tool_agent}")
     else:
         parts = ("Recorded trajectory", f"{setup.task} no. {setup.position + 1}", platform)
     return " · ".join(part for part in parts if part)
@@ -236,3 +284,8 @@ def miniwob_tasks() -> list[tuple[str, str]]:
     """(label, name) of the MiniWoB++ tasks, those with an oracle first; raises InputError without the package."""
     names = sorted(task_names(), key=lambda name: (name not in ORACLES, name))
     return [(name if name in ORACLES else f"{name} · no reference", name) for name in names]
+
+
+def ready_phones() -> list[str]:
+    """The serials of the phones that can be acted on; raises InputError as `list_phones`."""
+    return [serial for serial, state in list_phones().items() if state == "device"]

@@ -1,71 +1,62 @@
 """What happens on each event of the Episode tab: inputs become orders to an episode, its view becomes updates.
 
 Handlers need no browser. Each takes the page it came from and gradio's request, whose login name decides what is
-allowed, and returns one update for each of `OUTPUTS`; what the browser has already is skipped.
+allowed, and returns one update for each of `episode_updates.OUTPUTS`; what the browser has already is skipped.
 """
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import gradio as gr
 
-from executors.actions import ACTIONS, Action, actions_in
+from executors.actions import ACTIONS
 from executors.errors import InputError, WorkbenchError
 from executors.geometry import PointNorm
-from executors.safety import Decision
-from training.samples import spaces_of
-from workbench.devices import device_choices, miniwob_tasks, splits, templates
+from workbench.devices import (
+    LABELS,
+    REAL,
+    DeviceChoice,
+    device_choice,
+    device_choices,
+    miniwob_tasks,
+    ready_phones,
+    splits,
+    templates,
+)
+from workbench.episode_decisions import DecisionHandlers
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_drift import EpisodeDrift
-from workbench.episode_edit import arguments_hint, arguments_text, read_action
+from workbench.episode_edit import arguments_hint
 from workbench.episode_export import export_json, save_reference
 from workbench.episode_export_html import export_html
-from workbench.episode_html import (
-    hint,
-    render_approval,
-    render_goal,
-    render_history,
-    render_plan,
-    render_planner,
-    render_position,
-    render_screen_panel,
-    render_status,
-    render_timeline,
-)
+from workbench.episode_html import render_missing_devices
 from workbench.episode_page import Page, Shown, destination, drift_of, read_link, shown
 from workbench.episode_store import EpisodeSetup, StoredEpisode
+from workbench.episode_updates import BUTTONS, FIELDS, OUTPUTS, updates_of
 from workbench.episode_view import EpisodeView, Message, Tone, sentence
 from workbench.live_episode import LiveEpisode
-from workbench.model_html import render_drift, render_model
-from workbench.people import Role
+from workbench.people import Role, name_of, person_of
 from workbench.planner_choices import DEFAULT, list_checkpoints, planner_spec
-from workbench.planner_shelf import PlannerShelf, Readiness
+from workbench.planner_shelf import PlannerShelf
 from workbench.recordings import list_files, list_trajectories, resolve_file
 from workbench.settings import AppSettings
 
-PANELS = (
-    "goal", "status", "timeline", "screen", "position", "plan", "model", "drift", "history", "planner_status",
-    "step_title", "approval",
-)
-BUTTONS = (
-    "forecast", "act", "run", "pause", "stop", "reset", "back", "on", "apply", "before", "after", "delete",
-    "reforecast", "reference", "html", "json", "keep", "approve", "modify", "reject", "terminate", "escalate",
-)
-FIELDS = ("type", "arguments", "words")
-OUTPUTS = PANELS + BUTTONS + FIELDS
+SIMULATOR, REPLAY, MINIWOB, DESKTOP, ANDROID = "simulator", "replay", "miniwob", "desktop", "android"
 
-SIMULATOR, REPLAY, MINIWOB, DESKTOP = "simulator", "replay", "miniwob", "desktop"
+ARM_LABELS = {
+    DESKTOP: "Arm: steps that I approve are done with this machine's mouse and keyboard",
+    ANDROID: "Arm: steps that I approve are done on this phone",
+}
 
 REFERENCES = "references.jsonl"
 """Where references are saved, below the data folder."""
 
-_NO_EDIT = "Steps can be changed, added and taken away here before they are carried out."
 _SOON_SECONDS = 0.25
 """How long an order waits for its result, so that what is quick is shown at once and not at the next tick."""
 _MAX_DRIFTS = 64
@@ -78,6 +69,7 @@ class EpisodeHandlers:
         self, shelf: PlannerShelf, desk: EpisodeDesk, settings: AppSettings, *, runs_root: Path = Path("runs")
     ) -> None:
         self.shelf, self.desk, self.settings, self.runs_root = shelf, desk, settings, runs_root
+        self.decisions = DecisionHandlers(self._order, self._check)
         self._drifts: OrderedDict[str, tuple[int, EpisodeDrift]] = OrderedDict()
         self._drifts_lock = Lock()
 
@@ -92,6 +84,7 @@ class EpisodeHandlers:
             gr.Dropdown(choices=list_files(self.settings.data_root)),
             gr.Dropdown(choices=list_checkpoints(self.runs_root)),
             gr.Radio(interactive=may_name),
+            *_offered(device_choices(is_space=self.settings.is_space)),
             *self.show(page, request),
         ]
 
@@ -125,7 +118,7 @@ class EpisodeHandlers:
         self, page: Page, source: str, split: str, template: str, seed: float, file: str | None, position: int | None,
         goal: str, kind: str, checkpoint: str | None, model: str, address: str, horizon: float | str | None,
         history: float | str | None, max_steps: float | None, agent: str = "", is_armed: bool = False,
-        request: gr.Request | None = None,
+        serial: str | None = None, request: gr.Request | None = None,
     ) -> list[Any]:
         """Begins the episode that the form says."""
         try:
@@ -133,14 +126,15 @@ class EpisodeHandlers:
             if kind != DEFAULT:
                 self._check(request, Role.OPERATOR, "name another planner")
             self._check_source(source)
-            if source == DESKTOP:
-                self._check(request, Role.OPERATOR, "let an agent act on this desktop")
+            if source in REAL:
+                what = "this desktop" if source == DESKTOP else "a phone"
+                self._check(request, Role.OPERATOR, f"let an agent act on {what}")
             is_replay = source == REPLAY
             if is_replay:
                 resolve_file(self.settings.data_root, file)
             setup = EpisodeSetup(
                 executor=source,
-                task={REPLAY: file, DESKTOP: "desktop"}.get(source, template),
+                task={REPLAY: file, DESKTOP: DESKTOP, ANDROID: serial or ""}.get(source, template),
                 split=split if source == SIMULATOR else "",
                 seed=_whole("seed", seed) if source in (SIMULATOR, MINIWOB) else 0,
                 position=int(position or 0) if is_replay else 0,
@@ -149,21 +143,21 @@ class EpisodeHandlers:
                 horizon=_whole("T", horizon, may_miss=True),
                 history_length=_whole("K", history, may_miss=True),
                 max_steps=_whole("most steps", max_steps),
-                tool_agent=((agent or "").strip() or "elements") if source == DESKTOP else "elements",
+                tool_agent=((agent or "").strip() or "elements") if source in REAL else "elements",
             )
             self.shelf.warm(setup.planner)
-            armed_by = _person(request) if is_armed else ""
-            page.open(self.desk.start(setup, _name(request), armed_by=armed_by))
+            armed_by = person_of(request) if is_armed else ""
+            page.open(self.desk.start(setup, name_of(request), armed_by=armed_by))
         except WorkbenchError as error:
             page.notice = Message(sentence(error), Tone.ERROR)
         return self.show(page, request)
 
     def _check_source(self, source: str) -> None:
-        choices = {choice.name: choice for choice in device_choices(is_space=self.settings.is_space)}
-        if source not in choices:
-            raise InputError(f"field 'act on': {str(source)[:40]!r} is not one of {', '.join(choices)}")
-        if choices[source].reason:
-            raise InputError(f"{choices[source].label} is not available: {choices[source].reason}")
+        if source not in LABELS:
+            raise InputError(f"field 'act on': {str(source)[:40]!r} is not one of {', '.join(LABELS)}")
+        choice = device_choice(source, is_space=self.settings.is_space)
+        if choice.reason:
+            raise InputError(f"{choice.label} is not available: {choice.reason}")
 
     # ---- choosing in the form
 
@@ -177,8 +171,10 @@ class EpisodeHandlers:
             tasks = gr.Dropdown(choices=choices, value=choices[0][1])
         return (
             gr.Group(visible=source in (SIMULATOR, MINIWOB)), gr.Group(visible=is_replay), files, tasks,
-            gr.Dropdown(visible=source == SIMULATOR), gr.Group(visible=source == DESKTOP), gr.Checkbox(value=False),
-            gr.Accordion(open=True) if source == DESKTOP else gr.skip(),
+            gr.Dropdown(visible=source == SIMULATOR), gr.Group(visible=source in REAL),
+            gr.Checkbox(value=False, label=ARM_LABELS.get(source, ARM_LABELS[DESKTOP])),
+            gr.Accordion(open=True) if source in REAL else gr.skip(),
+            _phones() if source == ANDROID else gr.Dropdown(visible=False),
         )
 
     def choose_split(self, split: str) -> Any:
@@ -229,48 +225,15 @@ class EpisodeHandlers:
 
     def stop(self, page: Page, request: gr.Request | None = None) -> list[Any]:
         """Ends what is under way; a real device is stopped for good."""
-        by = f"the STOP button ({_person(request)})"
+        by = f"the STOP button ({person_of(request)})"
         return self._order(page, request, "stop episodes", lambda episode: episode.stop(by))
-
-    # ---- decisions about a step that waits before a real device
-
-    def approve(self, page: Page, request: gr.Request | None = None) -> list[Any]:
-        """It is done as it is."""
-        return self._decide(page, request, Decision.APPROVE)
-
-    def modify(
-        self, page: Page, type: str, arguments: str, words: str, request: gr.Request | None = None
-    ) -> list[Any]:
-        """The action that the step's fields say is done instead."""
-        return self._decide(page, request, Decision.MODIFY, lambda: read_action(type or "", arguments or ""))
-
-    def reject(self, page: Page, request: gr.Request | None = None) -> list[Any]:
-        """It is not done."""
-        return self._decide(page, request, Decision.REJECT)
-
-    def terminate(self, page: Page, request: gr.Request | None = None) -> list[Any]:
-        """It is not done, and nothing more is."""
-        return self._decide(page, request, Decision.TERMINATE)
-
-    def escalate(self, page: Page, request: gr.Request | None = None) -> list[Any]:
-        """Another person decides."""
-        return self._decide(page, request, Decision.ESCALATE)
-
-    def _decide(
-        self, page: Page, request: gr.Request | None, decision: Decision, read: Callable[[], Action] | None = None
-    ) -> list[Any]:
-        def order(episode: LiveEpisode) -> None:
-            self._check(request, Role.OPERATOR, "decide what is done on a real device")
-            episode.answer(decision, _person(request), read() if read is not None else None)
-
-        return self._order(page, request, "decide steps", order)
 
     def reset(self, page: Page, request: gr.Request | None = None) -> list[Any]:
         """The same episode from its beginning, as a new one."""
         try:
             self._check(request, Role.ANNOTATOR, "start episodes")
             if page.id:
-                page.open(self.desk.restart(page.id, _name(request)))
+                page.open(self.desk.restart(page.id, name_of(request)))
         except WorkbenchError as error:
             page.notice = Message(sentence(error), Tone.ERROR)
         return self.show(page, request)
@@ -429,7 +392,7 @@ class EpisodeHandlers:
             if page.sent.get("key") == key:
                 return [gr.skip()] * len(OUTPUTS)
             page.sent["key"] = key
-            updates = self._updates(page, view, planner, may_act=may_act, may_operate=may_operate)
+            updates = updates_of(page, self._seen_in(page, view), planner, may_act=may_act, may_operate=may_operate)
             return [self._fresh(page, name, updates.get(name)) for name in OUTPUTS]
 
     def _fresh(self, page: Page, name: str, value: Any) -> Any:
@@ -450,7 +413,9 @@ class EpisodeHandlers:
             return None
 
     def _seen(self, page: Page) -> Shown | None:
-        view = self._view(page)
+        return self._seen_in(page, self._view(page))
+
+    def _seen_in(self, page: Page, view: EpisodeView | None) -> Shown | None:
         return None if view is None else shown(view, page.cursor, self._drift(view))
 
     def _drift(self, view: EpisodeView) -> EpisodeDrift:
@@ -464,98 +429,31 @@ class EpisodeHandlers:
                 self._drifts.popitem(last=False)
             return known[1]
 
-    def _updates(
-        self, page: Page, view: EpisodeView | None, planner: Any, *, may_act: bool, may_operate: bool
-    ) -> dict[str, Any]:
-        seen = None if view is None else shown(view, page.cursor, self._drift(view))
-        count = len(view.plan.forecast.steps) if view and view.plan else 0
-        page.selected = max(1, min(page.selected, count)) if count else 1
-        selected = f"forecast-{page.selected}" if count and seen.is_live else ""
-        has_planner = planner.readiness in (Readiness.READY, Readiness.LOADING)
-        updates: dict[str, Any] = {
-            "goal": render_goal(seen),
-            "status": render_status(seen, page.notice, planner),
-            "timeline": render_timeline(seen),
-            "screen": render_screen_panel(seen, selected=selected, shows_after=page.shows_after),
-            "position": render_position(seen),
-            "plan": render_plan(seen, planner, selected=selected),
-            "model": render_model(seen),
-            "drift": render_drift(seen),
-            "history": render_history(seen),
-            "approval": render_approval(view),
-            "planner_status": render_planner(planner),
-        }
-        may_decide = view is not None and view.pending is not None and may_operate
-        updates |= {name: may_decide for name in ("approve", "modify", "reject", "terminate", "escalate")}
-        can_edit = view is not None and view.can_edit and may_act and seen.is_live
-        is_step = can_edit and count > 0
-        updates |= {
-            "forecast": view is not None and view.can_forecast and has_planner and may_act,
-            "act": view is not None and view.can_act and may_act,
-            "run": view is not None and view.can_forecast and has_planner and may_act,
-            "pause": view is not None and view.can_pause and may_act,
-            "stop": view is not None and view.can_stop and may_act,
-            "reset": view is not None and view.can_reset and may_act,
-            "back": seen is not None and seen.number > 1,
-            "on": seen is not None and not seen.is_live,
-            "apply": is_step,
-            "before": can_edit,
-            "after": is_step,
-            "delete": is_step,
-            "reforecast": is_step and has_planner,
-            "reference": can_edit and bool(view.frames[-1].reference),
-            "html": view is not None,
-            "json": view is not None,
-            "keep": view is not None and view.num_steps > 0 and not view.is_busy and may_act,
-        }
-        return updates | self._form(page, seen, count, can_edit=can_edit or may_decide and seen.is_live)
-
-    def _form(self, page: Page, seen: Shown | None, count: int, *, can_edit: bool) -> dict[str, Any]:
-        """The step's fields; they are set when another step is selected or the plan changes, never while one types."""
-        made = seen.view.plan if seen is not None else None
-        key = (page.id, page.selected, made.created if made else "", can_edit, seen is not None and seen.is_live)
-        if key == page.form_key:
-            return {}
-        page.form_key = key
-        if not can_edit:
-            if seen is not None and seen.is_live and seen.view.is_busy:  # only for a moment: nothing should jump
-                return {name: {"interactive": False} for name in FIELDS}
-            words = _NO_EDIT if seen is None or not seen.view.is_open else "Go to the last screen to change the plan."
-            title = f'<div class="tw-step-title tw-no-edit">{hint(words)}</div>'
-            return {"step_title": title, **{name: {"interactive": False} for name in FIELDS}}
-        choices = _action_names(seen.view.platform)
-        if count:
-            mark = seen.plan_marks[page.selected - 1]
-            title = f"<h2>Step {page.selected} of the plan</h2>"
-            type, arguments, words = mark.action.type, arguments_text(mark.action), mark.instruction
-        else:
-            title, type, arguments, words = "<h2>Add a step by hand</h2>", choices[0], "", ""
-        page.sent.pop("type", None)  # a person may have written over what was sent last
-        page.sent.pop("arguments", None)
-        page.sent.pop("words", None)
-        return {
-            "step_title": f'<div class="tw-step-title">{title}</div>',
-            "type": {"choices": choices if type in choices else [*choices, type], "value": type, "interactive": True},
-            "arguments": {"value": arguments, "info": arguments_hint(type), "interactive": True},
-            "words": {"value": words, "interactive": True},
-        }
-
     # ---- people
 
     def _check(self, request: gr.Request | None, needed: Role, what: str) -> None:
-        self.settings.people.check(_name(request) or None, needed, what)
+        self.settings.people.check(name_of(request) or None, needed, what)
 
     def _may(self, request: gr.Request | None, needed: Role) -> bool:
-        role = self.settings.people.role_of(_name(request) or None)
+        role = self.settings.people.role_of(name_of(request) or None)
         return role is not None and role >= needed
 
 
-def _name(request: gr.Request | None) -> str:
-    return (getattr(request, "username", None) or "") if request is not None else ""
+def _offered(devices: Iterable[DeviceChoice]) -> tuple[Any, Any]:
+    """The kinds of devices to choose from, and those that are missing with the reason: their components' updates."""
+    devices = tuple(devices)
+    usable = [(device.label, device.name) for device in devices if not device.reason]
+    missing = render_missing_devices(devices)
+    return gr.Radio(choices=usable), gr.HTML(missing, visible=bool(missing))
 
 
-def _person(request: gr.Request | None) -> str:
-    return _name(request) or "the person at the page"
+def _phones() -> Any:
+    """The phones that are ready now; without any, the start tells why."""
+    try:
+        serials = ready_phones()
+    except InputError:
+        serials = []
+    return gr.Dropdown(choices=serials, value=serials[0] if serials else None, visible=True)
 
 
 def _whole(name: str, value: float | str | None, *, may_miss: bool = False) -> int | None:
@@ -579,11 +477,3 @@ def _forecast_number(mark: object) -> int | None:
         return None
     number = mark.removeprefix("forecast-")
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 4 else None
-
-
-def _action_names(platform: str) -> list[str]:
-    """The actions of a platform; all of them where it is not known."""
-    try:
-        return [spec.name for spec in actions_in(*spaces_of(platform))]
-    except InputError:
-        return list(ACTIONS)

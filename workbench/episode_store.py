@@ -24,7 +24,7 @@ from training.forecast import Forecast
 from workbench.screens import SCREENS, Screens
 from workbench.store import MAX_OFFSET, MAX_ROWS, Store, check_choice, match_words, storable, utc_now
 
-EXECUTORS = ("simulator", "replay", "miniwob", "desktop")
+EXECUTORS = ("simulator", "replay", "miniwob", "desktop", "android")
 STATES = ("waiting", "running", "done")
 OUTCOMES = ("success", "failure", "impossible", "unknown")
 AUTHORS = ("planner", "person")
@@ -39,7 +39,7 @@ class EpisodeSetup:
     executor: str = "simulator"
     """One of `EXECUTORS`."""
     task: str
-    """A task template of the simulator, the name of a trajectory file, or a MiniWoB++ task."""
+    """A task template of the simulator, the name of a trajectory file, a MiniWoB++ task, or a phone's serial."""
     split: str = ""
     """The simulator's split; empty for a recording."""
     seed: int = 0

@@ -172,10 +172,11 @@ _JUDGED = {
 }
 
 
-def ending(outcome: str, stop_reason: str) -> Message:
-    """How a finished episode ended, in words."""
+def ending(outcome: str, stop_reason: str, stopped_by: str = "") -> Message:
+    """How a finished episode ended, in words; `stopped_by` is who or what stopped a real device."""
     tone = {"success": Tone.SUCCESS, "impossible": Tone.SUCCESS, "failure": Tone.ERROR}.get(outcome, Tone.INFO)
-    return Message(f"{_ENDINGS.get(stop_reason, 'Ended.')} {_JUDGED[outcome]}", tone)
+    by = f" By {stopped_by}." if stopped_by else ""
+    return Message(f"{_ENDINGS.get(stop_reason, 'Ended.')}{by} {_JUDGED[outcome]}", tone)
 
 
 def sentence(error: WorkbenchError) -> str:

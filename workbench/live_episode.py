@@ -92,6 +92,8 @@ class LiveEpisode:
                 goal=self._episode.goal,
                 message=Message("Ready. Forecast looks ahead; nothing is done before you approve it."),
             )
+        if self._device.guarding is not None:
+            self._device.guarding.guard.device.stop.watch(self._end_between_actions)
 
     def restore(self, frames: tuple[StoredFrame, ...], planner_name: str) -> None:
         """Brings the device to where the stored frames ended, by carrying out their actions anew.
@@ -178,15 +180,10 @@ class LiveEpisode:
         if guarding is not None:
             guarding.guard.kill(by)  # without the lock: nothing may hold this up
         with self._lock:
-            view = self.view
-            if guarding is not None and view.is_open and not view.is_busy:
-                self._episode.stop()
-                self._end()
-                return
-            if not view.is_busy:
+            if not self.view.is_busy:
                 return
             self._token += 1
-            if view.activity is Activity.ACTING:
+            if self.view.activity is Activity.ACTING:
                 text = "Stopped. The action under way cannot be taken back; its result is recorded when it comes."
                 self._publish(is_auto=False, is_pausing=False, message=Message(text))
                 return
@@ -196,6 +193,15 @@ class LiveEpisode:
                 state=self._state_now(),
             )
             self._store_state()
+
+    def _end_between_actions(self) -> None:
+        """Ends an episode whose real device was stopped, by whatever way; an action under way ends by itself."""
+        with self._lock:
+            if self.view.is_open and self.view.activity is not Activity.ACTING:
+                self._token += 1  # a forecast under way is thrown away
+                self._publish(is_auto=False, is_pausing=False, activity=Activity.IDLE)
+                self._episode.stop()
+                self._end()
 
     # ---- edits
 
@@ -280,8 +286,12 @@ class LiveEpisode:
         with self._lock:
             if token in (self._token, self._actor):
                 self._actor = 0
+                is_cut = self.view.is_open and self._is_over()  # a real device was stopped between two steps
                 self._publish(activity=Activity.IDLE, is_auto=False, is_pausing=False, state=self._state_now())
                 self._store_state()
+                if is_cut:
+                    self._episode.stop()
+                    self._end()
 
     def _run(self, token: int) -> None:
         while True:
@@ -315,7 +325,7 @@ class LiveEpisode:
     def _make_forecast(self, token: int, *, kept: int) -> bool:
         """Whether there is a plan to act on now."""
         with self._lock:
-            if self._token != token:
+            if self._token != token or self._is_over():
                 return False
             frame, plan = self.view.frames[-1], Plan.of(self.view.plan)
             head = plan.steps[:kept]
@@ -425,8 +435,8 @@ class LiveEpisode:
     def _end(self) -> None:
         episode = self._episode
         reason = str(episode.stop_reason or RECORDING_ENDED)
-        guarding = self._device.guarding
-        if guarding is not None and guarding.guard.device.stop.is_tripped:
+        stopped_by = self._device.stopped_by
+        if stopped_by:
             reason = str(StopReason.STOPPED)
         if episode.success is None:
             outcome = "unknown"
@@ -434,7 +444,7 @@ class LiveEpisode:
             outcome = "impossible" if episode.stop_reason is StopReason.IMPOSSIBLE else "success"
         else:
             outcome = "failure"
-        self._publish(state="done", outcome=outcome, stop_reason=reason, message=ending(outcome, reason))
+        self._publish(state="done", outcome=outcome, stop_reason=reason, message=ending(outcome, reason, stopped_by))
         self._store_state()
         if self._device.is_heavy:  # closing may take seconds, and nobody waits for it
             threading.Thread(target=self._device.executor.close, name=f"close-{self.view.id}", daemon=True).start()

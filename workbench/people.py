@@ -134,6 +134,16 @@ class People:
             )
 
 
+def name_of(request: object | None) -> str:
+    """The login name that a page's request came with; empty where nobody logs in."""
+    return getattr(request, "username", None) or ""
+
+
+def person_of(request: object | None) -> str:
+    """Who did it, for logs and messages."""
+    return name_of(request) or "the person at the page"
+
+
 def read_people(path: Path) -> People:
     """The people of a file that `write_people` wrote.
 

@@ -1,22 +1,18 @@
-"""A real desktop as an episode's device: armed by a person, every step decided by a person, stopped at once.
+"""A real desktop or phone as an episode's device: armed by a person, every step decided by one, stopped at once.
 
-The guard (executors.safety) does the work; here it is put together for pages: who is asked, where the log and the STOP
-file are, and what a page shows of a step that waits.
+The guard (executors.safety, put together by executors.guarding) does the work; here is who is asked, and what a page
+shows of a step that waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from executors.actions import Action, format_call
-from executors.audit import AuditLog
-from executors.desktop import DesktopExecutor
 from executors.device import StopSignal
 from executors.errors import InputError
-from executors.kill_switch import KillSwitch
-from executors.safety import Decision, GuardedExecutor, Limits, PersonApprover, Proposal, Verdict
+from executors.safety import Decision, GuardedExecutor, PersonApprover, Proposal, Verdict
 
 ANSWER_SECONDS = 120.0
 """How long a step waits for a person; then it is rejected."""
@@ -92,30 +88,8 @@ class Guarding:
             approver.on_change = on_change
 
 
-def guard_desktop(goal: str, folder: Path, max_steps: int) -> Guarding:
-    """The desktop behind its guard, not armed yet.
-
-    Args:
-        goal: what is to be done.
-        folder: where audit.jsonl is appended to, and where a file STOP ends acting.
-        max_steps: actions after which it ends.
-
-    Raises:
-        InputError: real devices are not permitted, there is no display, or a STOP file is there already.
-        OutputError: the audit log cannot be written.
-    """
-    if not goal:
-        raise InputError("the goal is empty: say what is to be done on this desktop")
-    device = DesktopExecutor(goal=goal)
-    audit = AuditLog(folder / "audit.jsonl")
-    try:
-        switch = KillSwitch(device.stop, stop_file=folder / "STOP", is_in_corner=device.is_pointer_in_corner)
-    except InputError:
-        audit.close()
-        raise
+def watched_by_pages(guard: Callable[[Sequence[PageApprover]], GuardedExecutor]) -> Guarding:
+    """A guarded device whose steps are decided at pages; `guard` makes it of its approvers."""
     first = PageApprover()
     approvers = (first, PageApprover(first=first))
-    guard = GuardedExecutor(
-        device, approvers=approvers, audit=audit, kill_switch=switch, limits=Limits(max_steps=max_steps)
-    )
-    return Guarding(guard, approvers)
+    return Guarding(guard(approvers), approvers)

@@ -20,6 +20,7 @@
   const visit = (node, parent) => {
     const style = getComputedStyle(node), box = node.getBoundingClientRect(), index = nodes.length;
     if (style.display === "none" || ["SCRIPT", "STYLE", "OPTION"].includes(node.tagName)) return;
+    const moved = new DOMMatrix(style.transform);
     const isSeen = style.visibility === "visible" && style.opacity !== "0";
     nodes.push({
       parent, tag: node.tagName.toLowerCase(), id: node.id || "", classes: [...node.classList],
@@ -30,6 +31,7 @@
       is_focused: node === document.activeElement,
       color: node.getAttribute("fill") || style.backgroundColor,
       box: [box.left, box.top, box.right, box.bottom], point: isSeen ? pointOf(node, box) : null,
+      shift: [moved.e, moved.f],
       scroll: [node.scrollTop, node.scrollHeight - node.clientHeight],
     });
     for (const child of node.children) visit(child, index);

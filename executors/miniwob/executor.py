@@ -6,7 +6,7 @@ from that package's environments:
 1. The time limit of 7 to 60 seconds is lifted, since a large model thinks longer; the time never counts.
 2. Reward, time left and the cover between two episodes are not shown: the screenshot is the task's 160 x 210 pixels.
    No caret blinks, so that one state has one picture.
-3. The actions are a browser's (click, hover, scroll, type, select, hotkey): no drag and no double click.
+3. The actions are a browser's (click, double click, hover, drag, scroll, type, select, hotkey).
 4. The three FlightWoB tasks, which live in a frame of a server, are left out.
 
 A task counts as done with a raw reward of 1, the package's `get_binary_reward`.

@@ -31,6 +31,22 @@ def click(page: PageTree, node: Node) -> Move:
     return Move(action=Action(type="click", point=_norm(node.point)), words="click {what}", target=node)
 
 
+def click_found(page: PageTree, node: Node | None) -> Move:
+    """A click on an element that was looked for; the oracle gives up where it is not there."""
+    return give_up() if node is None else click(page, node)
+
+
+def submit(page: PageTree) -> Move:
+    """A click on the button that has the page judge."""
+    return click_found(page, page.by_id("subbtn") or page.first(tag="button", text="Submit"))
+
+
+def drag(node: Node, to: tuple[float, float], words: str) -> Move:
+    """A drag from where an element can be pointed at to a place in CSS pixels."""
+    start = node.point or (node.box[0], node.box[1])
+    return Move(action=Action(type="drag", start_point=_norm(start), end_point=_norm(to)), words=words)
+
+
 def select(node: Node, option: str) -> Move:
     """The option of a drop-down."""
     action = Action(type="select", point=_norm(node.point or (0.0, 0.0)), value=option)

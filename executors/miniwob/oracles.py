@@ -11,7 +11,19 @@ from collections.abc import Callable, Iterator
 
 from executors.actions import Action
 from executors.errors import InputError
-from executors.miniwob.moves import Move, at_left_edge, click, enter, give_up, in_turn, quoted, select
+from executors.miniwob.drags import drag_into_box, drag_item, drag_shape, sort_items
+from executors.miniwob.moves import (
+    Move,
+    at_left_edge,
+    click,
+    click_found,
+    enter,
+    give_up,
+    in_turn,
+    quoted,
+    select,
+    submit,
+)
 from executors.miniwob.tree import Node, PageTree
 
 Oracle = Callable[[PageTree], Move]
@@ -20,15 +32,7 @@ _FIELDS = {"", "text", "password", "date", "time", "number", "input"}
 
 
 def _button(page: PageTree, text: str) -> Move:
-    return _click(page, page.first(tag="button", text=text))
-
-
-def _click(page: PageTree, node: Node | None) -> Move:
-    return give_up() if node is None else click(page, node)
-
-
-def _submit(page: PageTree) -> Move:
-    return _click(page, page.by_id("subbtn") or page.first(tag="button", text="Submit"))
+    return click_found(page, page.first(tag="button", text=text))
 
 
 def _fields(page: PageTree) -> list[Node]:
@@ -44,7 +48,7 @@ def _area(page: PageTree) -> Node:
 
 def click_one(page: PageTree) -> Move:
     """click-test, click-test-2: the button, ONE where there are two."""
-    return _click(page, page.first(tag="button", text="ONE") or page.first(tag="button"))
+    return click_found(page, page.first(tag="button", text="ONE") or page.first(tag="button"))
 
 
 def click_button(page: PageTree) -> Move:
@@ -54,12 +58,12 @@ def click_button(page: PageTree) -> Move:
 
 def click_link(page: PageTree) -> Move:
     """The link whose text is quoted."""
-    return _click(page, page.first(cls="alink", text=quoted(page.goal)[0]))
+    return click_found(page, page.first(cls="alink", text=quoted(page.goal)[0]))
 
 
 def close_dialog(page: PageTree) -> Move:
     """The dialog's "x"."""
-    return _click(page, page.first(cls="ui-dialog-titlebar-close"))
+    return click_found(page, page.first(cls="ui-dialog-titlebar-close"))
 
 
 def click_in_dialog(page: PageTree) -> Move:
@@ -71,14 +75,14 @@ def click_in_dialog(page: PageTree) -> Move:
 def click_tab(page: PageTree) -> Move:
     """The tab of a number."""
     number = re.search(r"#(\d+)", page.goal)
-    return _click(page, page.first(tag="a", text=f"Tab #{number[1]}")) if number else give_up()
+    return click_found(page, page.first(tag="a", text=f"Tab #{number[1]}")) if number else give_up()
 
 
 def focus_field(page: PageTree) -> Move:
     """The field of an ordinal number, or the only one."""
     number = re.search(r"(\d)(st|nd|rd|th)", page.goal)
     fields = _fields(page)
-    return _click(page, fields[int(number[1]) - 1 if number else 0]) if fields else give_up()
+    return click_found(page, fields[int(number[1]) - 1 if number else 0]) if fields else give_up()
 
 
 def click_widget(page: PageTree) -> Move:
@@ -88,20 +92,20 @@ def click_widget(page: PageTree) -> Move:
         "button": ("button", ""), "textarea": ("textarea", ""), "text": ("input", "input"),
         "radio": ("input", "radio"), "checkbox": ("input", "checkbox"),
     }[kind]  # fmt: skip
-    return _click(page, page.first(tag=tag, kind=kinds))
+    return click_found(page, page.first(tag=tag, kind=kinds))
 
 
 def click_coordinate(page: PageTree) -> Move:
     """The point of a grid that has the coordinates of the goal."""
     found = re.search(r"\((-?\d),(-?\d)\)", page.goal)
-    return _click(page, page.by_id(found[0])) if found else give_up()
+    return click_found(page, page.by_id(found[0])) if found else give_up()
 
 
 def click_color(page: PageTree) -> Move:
     """The box of a colour, which the page's own utterance names."""
     name = re.search(r"on the (.+) colored box", page.goal)
     wanted = _COLORS.get(name[1], "") if name else ""
-    return _click(page, next((n for n in page.all(cls="color", inside=_area(page)) if n.color == wanted), None))
+    return click_found(page, next((n for n in page.all(cls="color", inside=_area(page)) if n.color == wanted), None))
 
 
 # The colours that click-color draws from, as computed styles tell them (CSS Color Module, named colours).
@@ -119,13 +123,13 @@ _COLORS = {
 def click_in_order(page: PageTree) -> Move:
     """click-button-sequence: ONE, then TWO; a button that was clicked has the focus."""
     one, two = page.first(tag="button", text="ONE"), page.first(tag="button", text="TWO")
-    return _click(page, two if one is not None and one.is_focused else one)
+    return click_found(page, two if one is not None and one.is_focused else one)
 
 
 def click_numbers(page: PageTree) -> Move:
     """ascending-numbers: 1, then the covers, which stand in the document in their order."""
     covers = [node for node in page.all(tag="rect") if node.point]
-    return _click(page, covers[0] if covers else page.first(tag="text", text="1"))
+    return click_found(page, covers[0] if covers else page.first(tag="text", text="1"))
 
 
 def check_boxes(page: PageTree) -> Move:
@@ -137,7 +141,7 @@ def check_boxes(page: PageTree) -> Move:
         for box in page.all(tag="input", kind="checkbox"):
             if box.is_checked != (page.nodes[box.parent].text in wanted):
                 yield click(page, box)
-        yield _submit(page)
+        yield submit(page)
 
     return in_turn(moves())
 
@@ -147,7 +151,7 @@ def choose_radio(page: PageTree) -> Move:
     listed = re.search(r"Select (.*) and click Submit", page.goal)
     for option in page.all(tag="input", kind="radio"):
         if listed and page.nodes[option.parent].text == listed[1]:
-            return _submit(page) if option.is_checked else click(page, option)
+            return submit(page) if option.is_checked else click(page, option)
     return give_up()
 
 
@@ -157,14 +161,14 @@ def choose_from_list(page: PageTree) -> Move:
     box = page.first(tag="select")
     if wanted is None or box is None:
         return give_up()
-    return _submit(page) if box.value == wanted[1] else select(box, wanted[1])
+    return submit(page) if box.value == wanted[1] else select(box, wanted[1])
 
 
 def expand_and_submit(page: PageTree) -> Move:
     """click-collapsible: the section is expanded, then submitted."""
     header = page.first(cls="ui-accordion-header")
     is_open = header is not None and "ui-accordion-header-active" in header.classes
-    return _submit(page) if is_open else _click(page, header)
+    return submit(page) if is_open else click_found(page, header)
 
 
 # ---- looking for a link
@@ -200,7 +204,7 @@ def navigate_tree(page: PageTree) -> Move:
     if named is not None:
         return click(page, named)
     closed = next((n for n in page.all(tag="li", cls="expandable") if page.first(cls="folder", inside=n)), None)
-    return _click(page, closed and page.first(cls="folder", inside=closed))
+    return click_found(page, closed and page.first(cls="folder", inside=closed))
 
 
 def find_in_phone_book(page: PageTree) -> Move:
@@ -210,8 +214,8 @@ def find_in_phone_book(page: PageTree) -> Move:
     if found is None or name is None:
         return give_up()
     if name.text == found[1]:
-        return _click(page, page.first(cls={"phone": "phone", "email": "email"}.get(found[2], "address")))
-    return _click(page, page.first(tag="a", text=">"))
+        return click_found(page, page.first(cls={"phone": "phone", "email": "email"}.get(found[2], "address")))
+    return click_found(page, page.first(tag="a", text=">"))
 
 
 def search_and_click(page: PageTree) -> Move:
@@ -227,7 +231,7 @@ def search_and_click(page: PageTree) -> Move:
     wanted = (int(place[1]) - 1) // 3 + 1
     active = next((page.nodes[n.parent] if n.tag == "a" else n for n in page.all(cls="active")), None)
     if active is None or active.text != str(wanted):
-        return _click(page, page.first(tag="a", text=str(wanted)))
+        return click_found(page, page.first(tag="a", text=str(wanted)))
     return click(page, results[(int(place[1]) - 1) % 3])
 
 
@@ -240,9 +244,9 @@ def act_on_post(page: PageTree) -> Move:
     label = quoted(page.goal)[0]
     icon = {"Reply": "reply", "Retweet": "retweet", "Like": "like"}.get(label)
     if icon:
-        return _click(page, page.first(cls=icon, inside=posts[0]))
+        return click_found(page, page.first(cls=icon, inside=posts[0]))
     entry = next((n for n in page.all(tag="li", inside=posts[0]) if n.text.startswith(label)), None)
-    return click(page, entry) if entry else _click(page, page.first(cls="more", inside=posts[0]))
+    return click(page, entry) if entry else click_found(page, page.first(cls="more", inside=posts[0]))
 
 
 def delete_email(page: PageTree) -> Move:
@@ -250,7 +254,7 @@ def delete_email(page: PageTree) -> Move:
     sender = re.search(r"(?:by|from) (\w+)", page.goal)
     for thread in page.all(cls="email-thread"):
         if sender and page.first(cls="email-sender", text=sender[1], inside=thread):
-            return _click(page, page.first(cls="trash", inside=thread))
+            return click_found(page, page.first(cls="trash", inside=thread))
     return give_up()
 
 
@@ -262,7 +266,7 @@ def _fill(page: PageTree, texts: list[str]) -> Move:
     fields = _fields(page)
     if len(fields) < len(texts):
         return give_up()
-    return in_turn([*(enter(page, field, text) for field, text in zip(fields, texts, strict=False)), _submit(page)])
+    return in_turn([*(enter(page, field, text) for field, text in zip(fields, texts, strict=False)), submit(page)])
 
 
 def enter_quoted(page: PageTree) -> Move:
@@ -300,7 +304,7 @@ def enter_time(page: PageTree) -> Move:
 def _enter_parts(page: PageTree, value: str, keys: str) -> Move:
     field = _fields(page)[0]
     if field.value == value:
-        return _submit(page)
+        return submit(page)
     if not field.is_focused:
         return click(page, at_left_edge(field))
     return Move(action=Action(type="type", content=keys), words=f'type "{keys}"')
@@ -368,7 +372,7 @@ def copy_text(page: PageTree) -> Move:
     area, field = page.first(tag="textarea"), page.by_id("answer-input")
     if area is None or field is None:
         return give_up()
-    return in_turn([enter(page, field, area.value or ""), _submit(page)])
+    return in_turn([enter(page, field, area.value or ""), submit(page)])
 
 
 def complete(page: PageTree) -> Move:
@@ -379,7 +383,7 @@ def complete(page: PageTree) -> Move:
     end = parts[1] if len(parts) > 1 else ""
     value = field.value or ""
     if value.startswith(parts[0]) and value.endswith(end) and len(value) > len(parts[0]):
-        return _submit(page)
+        return submit(page)
     for entry in page.all(cls="ui-menu-item"):
         if entry.text.startswith(parts[0]) and entry.text.endswith(end):
             return click(page, entry)
@@ -394,8 +398,8 @@ def spin(page: PageTree) -> Move:
         return give_up()
     missing = int(wanted[1]) - int(field.value or 0)
     if not missing:
-        return _submit(page)
-    return _click(page, page.first(cls="ui-spinner-up" if missing > 0 else "ui-spinner-down"))
+        return submit(page)
+    return click_found(page, page.first(cls="ui-spinner-up" if missing > 0 else "ui-spinner-down"))
 
 
 def guess(page: PageTree) -> Move:
@@ -408,7 +412,7 @@ def guess(page: PageTree) -> Move:
         number = int(re.search(r"-?\d+", high.text)[0]) + 1
     else:
         number = 5
-    return in_turn([enter(page, field, str(number)), _submit(page)])
+    return in_turn([enter(page, field, str(number)), submit(page)])
 
 
 ORACLES: dict[str, Oracle] = {
@@ -438,6 +442,11 @@ ORACLES: dict[str, Oracle] = {
     "click-test-transfer": click_one,
     "click-widget": click_widget,
     "copy-paste": copy_text,
+    "drag-box": drag_into_box,
+    "drag-circle": drag_shape,
+    "drag-items": drag_item,
+    "drag-single-shape": drag_shape,
+    "drag-sort-numbers": sort_items,
     "email-inbox-delete": delete_email,
     "enter-date": enter_date,
     "enter-password": enter_twice,

@@ -13,7 +13,8 @@ class Node:
 
     Boxes (left, top, right, bottom) and points (x, y) are CSS pixels of the viewport. `point` is None where the page
     does not find the element at any point. `text` holds all text inside, `own_text` only what is in no child; `value`
-    is a form field's. `scroll` is (pixels scrolled down, most that can be).
+    is a form field's. `shift` is how far the element was moved from its own place (right, down), `scroll` is (pixels
+    scrolled down, most that can be).
     """
 
     index: int
@@ -32,6 +33,7 @@ class Node:
     color: str = ""
     box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     point: tuple[float, float] | None = None
+    shift: tuple[float, float] = (0.0, 0.0)
     scroll: tuple[float, float] = (0.0, 0.0)
 
 

@@ -3,6 +3,8 @@
 Source of the protocol: protocol.txt of AOSP's packages/modules/adb. Spoken here: CNXN without AUTH, and OPEN, OKAY,
 WRTE, CLSE for `shell:` services. The phone has a home screen and two apps, and does what `input`, `screencap`,
 `uiautomator`, `monkey`, `pm`, `ime`, `settings` and `am broadcast` do, as far as the executor uses them.
+
+As a program (`python -m tests.executors.fake_adbd`) it prints the serial and serves until its input ends.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import re
 import shlex
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -234,3 +237,10 @@ class _Connection:
                 raise OSError("closed")
             data += piece
         return data
+
+
+if __name__ == "__main__":
+    served = FakeAdbd(Phone())
+    print(served.serial, flush=True)
+    sys.stdin.read()
+    served.close()

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from executors.actions import Action
-from executors.android import AndroidExecutor, find_package, scroll_path
+from executors.android import AndroidExecutor, find_package, list_phones, scroll_path
 from executors.android_tree import read_hierarchy
 from executors.errors import ExecutorError
 from executors.geometry import ImageSize, PointNorm
@@ -325,3 +325,7 @@ def test_nodes_off_the_screen_and_without_meaning_are_left_out():
 @pytest.mark.parametrize("dump", ["", "ERROR: null root node", "<hierarchy><node", "<hierarchy/>", "\0<hierarchy>\0<"])
 def test_text_that_is_no_dump_has_no_elements(dump):
     assert read_hierarchy(dump, SCREEN) == ((), "")
+
+
+def test_phones_are_listed_with_their_state(device, daemon):
+    assert list_phones()[daemon.serial] == "device"

@@ -384,3 +384,11 @@ def test_missing_package_is_told(display, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tkinter" else object())
     with pytest.raises(InputError, match="needs the package tkinter: apt install python3-tk"):
         DesktopExecutor(display=display)
+
+
+def test_corner_is_watched_before_the_desktop_is_open_also_without_a_file_of_authority(
+    display, permitted, monkeypatch, tmp_path
+):
+    monkeypatch.delenv("XAUTHORITY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert DesktopExecutor(display=display).is_pointer_in_corner() in (True, False)

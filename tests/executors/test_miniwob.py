@@ -60,9 +60,17 @@ def solve(executor: MiniWobExecutor, task: str, seed: int) -> bool:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("task", ["click-checkboxes", "login-user-popup", "search-engine"])
+@pytest.mark.parametrize(
+    "task", ["click-checkboxes", "drag-circle", "drag-sort-numbers", "login-user-popup", "search-engine"]
+)
 def test_oracle_solves_the_task_as_its_page_judges(shared, task, seed):
     assert solve(shared, task, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["drag-box", "drag-items", "drag-single-shape"])
+def test_oracle_drags_as_the_page_asks_for_20_of_20_seeds(shared, task):
+    assert [seed for seed in range(20) if not solve(shared, task, seed)] == []
 
 
 def test_every_oracle_is_of_a_task():

@@ -573,3 +573,24 @@ def test_nothing_is_done_when_the_log_cannot_be_written(make):
         guard.execute(TAP)
     assert caught.value.boundary == "audit" and pad.done == []
     guard.audit._file = os.open(os.devnull, os.O_WRONLY)
+
+
+def test_log_that_another_writes_is_refused_until_that_is_closed(tmp_path):
+    first = AuditLog(tmp_path / "audit.jsonl")
+    with pytest.raises(OutputError, match="written by another that acts: end that first"):
+        AuditLog(tmp_path / "audit.jsonl")
+    first.write("opened")
+    first.close()
+    AuditLog(tmp_path / "audit.jsonl").close()
+    assert check_audit(tmp_path / "audit.jsonl") == 1
+
+
+def test_stop_signal_tells_its_watchers_once_and_late_ones_at_once():
+    stop, told = StopSignal(), []
+    stop.watch(lambda: told.append(f"early {stop.is_tripped}"))
+    assert told == []
+    stop.trip("a test")
+    stop.trip("another")
+    assert told == ["early True"]
+    stop.watch(lambda: told.append("late"))
+    assert told == ["early True", "late"] and stop.reason == "a test"

@@ -17,9 +17,10 @@ from training.forecast import parse_forecast
 from training.planner import ReplayPlanner
 from workbench import episode_html
 from workbench.episode_desk import EpisodeDesk
-from workbench.episode_handlers import BUTTONS, FIELDS, OUTPUTS, PANELS, REFERENCES, EpisodeHandlers
+from workbench.episode_handlers import REFERENCES, EpisodeHandlers
 from workbench.episode_page import Page, read_link
 from workbench.episode_store import EpisodeSetup, EpisodeStore
+from workbench.episode_updates import BUTTONS, FIELDS, OUTPUTS, PANELS
 from workbench.people import People, Role
 from workbench.planner_shelf import PlannerShelf
 from workbench.settings import AppSettings
@@ -101,7 +102,7 @@ def tab(handlers: EpisodeHandlers) -> Tab:
 
 def test_an_empty_page_says_what_to_do(handlers: EpisodeHandlers) -> None:
     tab = Tab(handlers)
-    page, files, checkpoints, kind, *updates = handlers.load(tab.page, "")
+    page, files, checkpoints, kind, source, missing, *updates = handlers.load(tab.page, "")
     tab.take(updates)
     assert page is tab.page and kind.interactive
     assert [name for name, _ in files.choices] == ["desk.jsonl", "oracle.jsonl"] and checkpoints.choices == []

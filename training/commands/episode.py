@@ -1,17 +1,15 @@
-"""`tracer1 episode`: one task in the embedded world, step by step on the terminal."""
+"""`tracer1 episode`: one task in a world, step by step on the terminal."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from executors.errors import InputError
-
 if TYPE_CHECKING:
-    from executors.simulator import Task
     from training.episode_record import EpisodeRecord, StepRecord
     from training.plan_act import Episode
 
@@ -32,46 +30,61 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--env", choices=("simulator",), default="simulator", help="the world (default: %(default)s)")
+    parser.add_argument("--env", choices=("simulator", "miniwob", "desktop", "android"), default="simulator",
+                        help="the world (default: %(default)s); a desktop or a phone needs --allow-real-devices")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--task", metavar="NAME", help="task template (default: one drawn by the seed)")
+    what.add_argument("--task", metavar="NAME",
+                      help="task template (default: one drawn by the seed), or the MiniWoB++ task")
     what.add_argument("--goal", metavar="TEXT", help="a goal in your own words; nobody can judge its success")
     parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
                         help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny planner)")
-    parser.add_argument("--split", default="test", help="split of the task (default: %(default)s)")
+    parser.add_argument("--tool-agent", metavar="NAME",
+                        help="who grounds, such as ui-tars-1.5@URL (default: elements, the element tree)")
+    parser.add_argument("--split", help="split of the simulator's task (default: test)")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the task (default: %(default)s)")
     parser.add_argument("--max-steps", type=whole_number(1), default=30, metavar="N",
                         help="steps before giving up (default: %(default)s)")
     parser.add_argument("--reactive", action="store_true", help="ask for one step at a time")
+    real = parser.add_argument_group("desktop and android")
+    real.add_argument("--allow-real-devices", action="store_true",
+                      help="permit acting on this machine's desktop or on a phone; each step is asked for")
+    real.add_argument("--serial", help="the phone, as `adb devices` lists it, or HOST:PORT (default: the only one)")
+    real.add_argument("--guard", type=Path, metavar="DIR",
+                      help="folder of audit log and STOP file (default: runs/guard)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="keep the episode with all its forecasts as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the episode; 0 when it ran, whether or not the goal was reached, 2 when errors ended it."""
-    from executors.simulator import SimulatorExecutor
+    from executors.tool_agents import get_tool_agent
     from training.episode_record import StopReason, save_episode
+    from training.episode_worlds import open_world
     from training.plan_act import Episode
     from training.planner import load_planner
 
-    task = choose_task(args.task, args.split, args.seed)
-    if args.goal is not None and not args.goal.strip():
-        raise InputError("--goal is empty: say what is to be done")
-    planner = load_planner(args.planner)
-    device = SimulatorExecutor(task)
-    meta = {"template": task.template.name, "level": task.level, "task_seed": task.seed, "split": task.split}
-    episode = Episode(
-        device, planner, goal=args.goal, max_steps=args.max_steps, reactive=args.reactive, meta=meta
-    )
+    world = open_world(args)
+    device = world.executor
+    try:
+        planner, tool_agent = load_planner(args.planner), get_tool_agent(args.tool_agent or "elements")
+        episode = Episode(device, planner, tool_agent=tool_agent, goal=world.goal, max_steps=args.max_steps,
+                          reactive=args.reactive, meta=world.meta)  # fmt: skip
+    except BaseException:
+        device.close()
+        raise
     try:
         episode.start()
         print(f"Goal: {shorten(episode.goal, 300)}")
-        print(f"      ({task.id}, {task.form}, level {task.level}; planner {planner.name})")
-        record = episode.run(on_forecast=_show_forecast, on_step=lambda _, step: _show_result(step))
+        print(f"      ({world.about}; planner {planner.name})")
+        record = episode.run(
+            should_stop=world.should_stop, on_forecast=_show_forecast, on_step=lambda _, step: _show_result(step)
+        )
     except KeyboardInterrupt:
         episode.stop()
         record = episode.record()
     finally:
         device.close()
+    if world.should_stop():
+        record = replace(record, stop_reason=StopReason.STOPPED)
     print(ending(record))
     if args.out is not None:
         save_episode(args.out, record)
@@ -81,17 +94,6 @@ def run(args: argparse.Namespace) -> int:
               file=sys.stderr)
         return 2
     return 0
-
-
-def choose_task(name: str | None, split: str, seed: int) -> Task:
-    """The task of a template and seed, or one that the seed draws from the split.
-
-    Raises:
-        InputError: an unknown split or template.
-    """
-    from executors.simulator import make_task, sample_tasks
-
-    return make_task(name, split, seed) if name else sample_tasks(split, 1, seed)[0]
 
 
 def _show_forecast(episode: Episode) -> None:

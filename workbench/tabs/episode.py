@@ -10,9 +10,10 @@ from typing import Any
 import gradio as gr
 
 from workbench.devices import MAX_HISTORY, MAX_HORIZON, MAX_STEPS, device_choices, splits, templates
-from workbench.episode_handlers import FIELDS, OUTPUTS, SIMULATOR, EpisodeHandlers
+from workbench.episode_handlers import ARM_LABELS, DESKTOP, SIMULATOR, EpisodeHandlers
 from workbench.episode_html import render_missing_devices
 from workbench.episode_page import Page
+from workbench.episode_updates import FIELDS, OUTPUTS
 from workbench.past_handlers import PastHandlers
 from workbench.planner_choices import CHECKPOINT, DEFAULT, SERVER
 from workbench.planner_shelf import short_name
@@ -105,7 +106,7 @@ def _build_episode(handlers: EpisodeHandlers) -> None:
     _wire_form(handlers, page, form, outputs)
     _wire_controls(handlers, page, parts, outputs)
     _wire_edits(handlers, page, parts, outputs)
-    lists = [form["file"], form["checkpoint"], form["kind"]]
+    lists = [form[name] for name in ("file", "checkpoint", "kind", "source", "missing")]
     gr.context.Context.root_block.load(
         handlers.load, [page, query], [page, *lists, *outputs], js=_READ_ADDRESS, **QUIET
     )
@@ -122,7 +123,9 @@ def _build_form(handlers: EpisodeHandlers) -> dict[str, Any]:
             [(device.label, device.name) for device in devices if not device.reason], value=SIMULATOR, label="Act on",
             elem_id="ep-source",
         )
-        gr.HTML(render_missing_devices(devices), elem_id="ep-missing", visible=any(d.reason for d in devices))
+        form["missing"] = gr.HTML(
+            render_missing_devices(devices), elem_id="ep-missing", visible=any(d.reason for d in devices)
+        )
         with gr.Group() as simulator:
             form["template"] = gr.Dropdown(choices, value=choices[0][1], label="Task", elem_id="ep-task")
             with gr.Row(elem_classes="tw-two"):
@@ -137,15 +140,16 @@ def _build_form(handlers: EpisodeHandlers) -> dict[str, Any]:
                 info=f"*.jsonl below {handlers.settings.data_root.name}; `tracer1 import` makes them",
             )
             form["position"] = gr.Dropdown([], label="Trajectory", elem_id="ep-trajectory")
-        with gr.Group(visible=False) as desktop:
+        with gr.Group(visible=False) as real:
+            form["serial"] = gr.Dropdown(
+                [], label="Phone", info="As `adb devices` lists it", visible=False, elem_id="ep-serial"
+            )
             form["agent"] = gr.Textbox(
                 label="Tool agent", placeholder="ui-tars-1.5@http://localhost:8000/v1", elem_id="ep-agent",
-                info="Finds the places; `tracer1 serve` starts one. Empty: only places that you set by hand",
+                info="Finds the places; `tracer1 serve` starts one. Empty: by a phone's own element tree, on a desktop "
+                "only places that you set by hand",
             )
-            form["is_armed"] = gr.Checkbox(
-                label="Arm: steps that I approve are done with this machine's mouse and keyboard",
-                elem_id="ep-arm",
-            )
+            form["is_armed"] = gr.Checkbox(label=ARM_LABELS[DESKTOP], elem_id="ep-arm")
         form["kind"] = gr.Dropdown(
             [(f"{short_name(handlers.shelf.default)} (default)", DEFAULT), ("Checkpoint of a run", CHECKPOINT),
              ("OpenAI-compatible server", SERVER)],
@@ -169,7 +173,7 @@ def _build_form(handlers: EpisodeHandlers) -> dict[str, Any]:
                 )
         form["start"] = gr.Button("Start", variant="primary", elem_id="ep-start")
     return form | {
-        "simulator": simulator, "recorded": recorded, "server": server, "desktop": desktop, "more": more
+        "simulator": simulator, "recorded": recorded, "server": server, "real": real, "more": more
     }
 
 
@@ -221,13 +225,14 @@ def _build_plan() -> dict[str, Any]:
 
 def _wire_form(handlers: EpisodeHandlers, page: gr.State, form: dict[str, Any], outputs: list[Any]) -> None:
     names = ("source", "split", "template", "seed", "file", "position", "goal", "kind", "checkpoint", "model",
-             "address", "horizon", "history", "max_steps", "agent", "is_armed")
+             "address", "horizon", "history", "max_steps", "agent", "is_armed", "serial")
     form["start"].click(handlers.start, [page, *(form[name] for name in names)], outputs, **QUIET).then(
         lambda: False, None, [form["is_armed"]], **QUIET  # each episode is armed by itself
     )
     form["source"].input(
         handlers.choose_source, [form["source"], form["split"]],
-        [form[name] for name in ("simulator", "recorded", "file", "template", "split", "desktop", "is_armed", "more")],
+        [form[name] for name in ("simulator", "recorded", "file", "template", "split", "real", "is_armed", "more",
+                                 "serial")],
         **QUIET,
     )
     form["split"].input(handlers.choose_split, [form["split"]], [form["template"]], **QUIET)
@@ -236,8 +241,11 @@ def _wire_form(handlers: EpisodeHandlers, page: gr.State, form: dict[str, Any], 
 
 
 def _wire_controls(handlers: EpisodeHandlers, page: gr.State, parts: dict[str, Any], outputs: list[Any]) -> None:
-    for name in (*_CONTROLS, *(set(_DECISIONS) - {"modify"}), "back", "on"):
+    for name in (*_CONTROLS, "back", "on"):
         parts[name].click(getattr(handlers, name), [page], outputs, **QUIET)
+    for name in _DECISIONS:
+        fields = [parts[field] for field in FIELDS] if name == "modify" else []
+        parts[name].click(getattr(handlers.decisions, name), [page, *fields], outputs, **QUIET)
     for name in ("timeline", "history", "keys"):
         parts[name].input(handlers.go, [page], outputs, **QUIET)
     for name, handler in (("html", handlers.export_page), ("json", handlers.export_data)):
@@ -252,7 +260,6 @@ def _wire_edits(handlers: EpisodeHandlers, page: gr.State, parts: dict[str, Any]
     fields = [parts[name] for name in FIELDS]
     parts["screen"].input(handlers.on_screen, [page], outputs, trigger_mode="multiple", **QUIET)
     parts["type"].input(handlers.choose_type, [parts["type"]], [parts["arguments"]], **QUIET)
-    parts["modify"].click(handlers.modify, [page, *fields], outputs, **QUIET)
     for name, handler in (("apply", handlers.apply), ("before", handlers.insert), ("after", handlers.insert_after)):
         parts[name].click(handler, [page, *fields], outputs, **QUIET)
     for name, handler in (
