@@ -296,7 +296,7 @@ def test_real_tiny_planner_is_evaluated_offline_with_screenshots(tmp_path, monke
         (["grounded"], "--out is missing"),
         (["grounded", "--out", "x", "--max-steps", "3"], "--max-steps"),
         (["simulator", "--horizon", "3"], "--horizon belongs to the offline"),
-        (["simulator", "--tool-agent", "oracle"], "--tool-agent belongs to the offline"),
+        (["simulator", "--tool-agent", "oracle"], "--tool-agent belongs to miniwob and the offline"),
     ],
 )
 def test_options_of_the_other_kind_of_benchmark_are_refused(capsys, argv, words):
