@@ -60,7 +60,7 @@ def test_forecast_edit_drag_and_act(server: str, open_page) -> None:
     wait_for(page, "#ep-plan .tw-row", "tap it later")  # a plan that was changed goes on
     page.locator("#ep-timeline button").first.click()
     wait_for(page, "#ep-position", "Screen 1 of 2")
-    x, y = page.evaluate(_PLACE, "executed-1")
+    x, y = place_of(page, "executed-1")
     assert (x, y) == pytest.approx((0.62, 0.4), abs=0.01)
 
 
@@ -68,7 +68,7 @@ def drag(page, mark: str, x: float, y: float) -> None:
     """Drags a mark to a place on the screenshot, 0..1."""
     page.locator("#ep-screen img").scroll_into_view_if_needed()
     box = page.locator("#ep-screen img").bounding_box()
-    at = page.evaluate(_PLACE, mark)
+    at = place_of(page, mark)
     page.mouse.move(box["x"] + at[0] * box["width"], box["y"] + at[1] * box["height"])
     page.mouse.down()
     page.mouse.move(box["x"] + (at[0] + x) / 2 * box["width"], box["y"] + (at[1] + y) / 2 * box["height"])
@@ -76,10 +76,16 @@ def drag(page, mark: str, x: float, y: float) -> None:
     page.mouse.up()
 
 
+def place_of(page, mark: str) -> list[float]:
+    """Where a mark is on the screenshot, 0..1, once it is drawn."""
+    return page.wait_for_function(_PLACE, arg=mark).json_value()
+
+
 _PLACE = """(mark) => {
-    const image = document.querySelector("#ep-screen img").getBoundingClientRect();
-    const grip = document.querySelector(`#ep-screen [data-mark="${mark}"] .tw-grip`).getBoundingClientRect();
-    return [(grip.x + grip.width / 2 - image.x) / image.width, (grip.y + grip.height / 2 - image.y) / image.height];
+    const grip = document.querySelector(`#ep-screen [data-mark="${mark}"] .tw-grip`)?.getBoundingClientRect();
+    const image = document.querySelector("#ep-screen img")?.getBoundingClientRect();
+    return grip && image && grip.width && [
+        (grip.x + grip.width / 2 - image.x) / image.width, (grip.y + grip.height / 2 - image.y) / image.height];
 }"""  # one evaluation, so that both are measured in one layout
 
 
@@ -91,7 +97,7 @@ def test_marks_lie_on_the_pixels_they_name_at_every_size(server: str, open_page)
     point = oracle_trajectories(0)[0].steps[0].action.point
     for width in (1920, 1280, 820, 600):
         page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate(_PLACE, "forecast-1") == pytest.approx([point.x, point.y], abs=2e-3)
+        assert place_of(page, "forecast-1") == pytest.approx([point.x, point.y], abs=2e-3)
 
 
 def test_run_pause_and_stop_in_the_middle_of_a_forecast(server: str, open_page, slow_model: ModelServer) -> None:
@@ -231,7 +237,7 @@ def test_a_plan_is_edited_by_keyboard_alone(server: str, open_page) -> None:
     start(page)
     press(page, "forecast")
     page.locator("#ep-plan .tw-row.tw-selected").wait_for()  # a new plan has its first step in hand
-    before = page.evaluate(_PLACE, "forecast-1")
+    before = place_of(page, "forecast-1")
     page.locator("#ep-plan .tw-row").first.focus()
     page.keyboard.press("Escape")
     assert page.locator(".tw-selected").count() == 0
@@ -240,7 +246,7 @@ def test_a_plan_is_edited_by_keyboard_alone(server: str, open_page) -> None:
         page.keyboard.press("Shift+ArrowRight")
     wait_for(page, "#ep-plan", "Changed by a person")
     width = oracle_trajectories(0)[0].steps[0].observation.image_size.width_px
-    after = page.evaluate(_PLACE, "forecast-1")
+    after = place_of(page, "forecast-1")
     assert after[0] - before[0] == pytest.approx(30 / width, abs=0.01)
 
 
