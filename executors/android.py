@@ -281,6 +281,11 @@ def list_phones() -> dict[str, str]:
         raise InputError(f"the adb server does not answer ({_words(error)}): apt install adb") from None
 
 
+def ready_phones() -> list[str]:
+    """The serials of the phones that can be acted on; raises InputError as `list_phones`."""
+    return [serial for serial, state in list_phones().items() if state == "device"]
+
+
 def scroll_path(point: PointNorm | None, direction: str) -> tuple[PointNorm, PointNorm]:
     """Where the finger goes to reveal the content in a direction: the other way, `SCROLL_SHARE` of the screen.
 

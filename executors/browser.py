@@ -33,7 +33,6 @@ _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 _OWN_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _SCRIPT = Path(__file__).resolve().parent.parent / "assets" / "js" / "page_elements.js"
 _CHUNK_CHARS = 40
-_DRAG_STEPS = 12
 _DRAG_STEP_SECONDS = 0.01
 
 _KEYS = {
@@ -263,16 +262,12 @@ class BrowserExecutor(DeviceExecutor):
         return min(point.x * width, width - 0.5), min(point.y * height, height - 0.5)
 
     def _drag(self, start: PointNorm, end: PointNorm) -> None:
-        """In small steps, since many pages take a jump for no drag."""
-        mouse, (x, y), (to_x, to_y) = self._page.mouse, self._css_px(start), self._css_px(end)
-        mouse.move(x, y)
+        mouse = self._page.mouse
+        mouse.move(*self._css_px(start))
         mouse.down()
         try:
-            for step in range(1, _DRAG_STEPS + 1):
-                self._pause(_DRAG_STEP_SECONDS)
-                share = step / _DRAG_STEPS
-                mouse.move(x + share * (to_x - x), y + share * (to_y - y))
-            self._pause(_DRAG_STEP_SECONDS)
+            for place in self._drag_path(start, end, _DRAG_STEP_SECONDS):
+                mouse.move(*self._css_px(place))
         finally:
             mouse.up()
 

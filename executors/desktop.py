@@ -31,7 +31,6 @@ SCROLL_CLICKS = 5
 """Turns of the wheel for one scroll, as in UI-TARS's own runtime."""
 
 _WM_NAME = 39  # the predefined atom
-_DRAG_STEPS = 12
 _DRAG_STEP_SECONDS = 0.02
 _CLICK_INTERVAL_SECONDS = 0.05
 _PACKAGES = {"pyautogui": "pip install pyautogui", "mss": "pip install mss", "tkinter": "apt install python3-tk"}
@@ -184,15 +183,11 @@ class DesktopExecutor(DeviceExecutor):
             self._gui.mouseUp(button=button)
 
     def _drag(self, start: PointNorm, end: PointNorm) -> None:
-        """In small steps, since many programs take a jump for no drag."""
         self._move(start)
         self._gui.mouseDown()
         try:
-            for step in range(1, _DRAG_STEPS + 1):
-                self.stop.sleep(_DRAG_STEP_SECONDS)
-                share = step / _DRAG_STEPS
-                self._move(PointNorm(start.x + share * (end.x - start.x), start.y + share * (end.y - start.y)))
-            self.stop.sleep(_DRAG_STEP_SECONDS)
+            for place in self._drag_path(start, end, _DRAG_STEP_SECONDS):
+                self._move(place)
         finally:
             self._gui.mouseUp()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from time import monotonic
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from executors.actions import Action, Space, validate
 from executors.errors import ExecutorError, WorkbenchError
 from executors.executor import ExecutionResult
+from executors.geometry import PointNorm
 from executors.permission import check_permission
 from executors.trajectory import Observation
 
@@ -28,6 +29,7 @@ GRACE_SECONDS = 0.15
 
 WAIT_SECONDS = 1.0
 """What a `wait` without a number of seconds waits."""
+_DRAG_STEPS = 12
 
 
 class StopSignal:
@@ -218,6 +220,15 @@ class DeviceExecutor(ABC):
     def _pause(self, seconds: float) -> None:
         """Waits on the device's thread; the stop signal ends it."""
         self.stop.sleep(seconds)
+
+    def _drag_path(self, start: PointNorm, end: PointNorm, step_seconds: float) -> Iterator[PointNorm]:
+        """The places of a drag after its start, a pause before each and at the end: many programs take a jump for no
+        drag."""
+        for step in range(1, _DRAG_STEPS + 1):
+            self._pause(step_seconds)
+            share = step / _DRAG_STEPS
+            yield PointNorm(start.x + share * (end.x - start.x), start.y + share * (end.y - start.y))
+        self._pause(step_seconds)
 
     def _call(self, boundary: str, call: Callable[[], T], extra_seconds: float = 0.0) -> T:
         """Runs a part of the device on its thread, within the time limit."""

@@ -85,11 +85,11 @@ def _desktop(args: argparse.Namespace) -> World:
 
 
 def _android(args: argparse.Namespace) -> World:
-    from executors.android import list_phones
+    from executors.android import ready_phones
     from executors.guarding import guard_android
 
     _permit(args)
-    ready = [serial for serial, state in list_phones().items() if state == "device"]
+    ready = ready_phones()
     serial = args.serial or (ready[0] if len(ready) == 1 else "")
     if serial not in ready and ":" not in serial:  # one at HOST:PORT is connected to
         named = f"phone {serial!r} is not ready" if serial else f"adb has {len(ready)} phones that are ready"

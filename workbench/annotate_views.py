@@ -27,7 +27,7 @@ from workbench.annotate_html import (
 from workbench.annotate_work import Answer, answering
 from workbench.people import Role
 from workbench.recordings import list_files
-from workbench.train_views import page_hash
+from workbench.train_views import unseen_parts
 
 Ask = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ class ListViews:
         shown = ask.get("project") if ask.get("project") in ids else (ids[0] if ids else "")
         pages = {"projects": render_projects(projects, shown, may_add=self._is(person, Role.REVIEWER)),
                  "list": self._list(ask, person, shown) if shown else render_no_project()}
-        return {"project": shown, "has_projects": bool(ids), **_parts(pages, ask)}
+        return {"project": shown, "has_projects": bool(ids), "parts": unseen_parts(pages, ask)}
 
     def _list(self, ask: Ask, person: str, project: str) -> str:
         state, platform = text(ask, "state", 20), text(ask, "platform", 40)
@@ -79,7 +79,7 @@ class ListViews:
             page = render_elsewhere(self.files.waiting_samples(person), self.files.recent_episodes(person, id))
         else:
             raise InputError(f"panel {name[:40]!r} is unknown: load the page again")
-        return _parts({name: page}, ask)
+        return {"parts": unseen_parts({name: page}, ask)}
 
     @answering
     def paths(self, ask: Ask, person: str) -> Answer:
@@ -171,9 +171,3 @@ _ACTIONS: dict[str, Callable[[ListViews, Ask, str], Answer]] = {
 def _exported(made: Exported) -> Answer:
     href = f"gradio_api/file={quote(str(made.path))}"
     return {"html": render_export_report(made.report, href), "href": href, "report": made.report.to_json()}
-
-
-def _parts(pages: Mapping[str, str], ask: Ask) -> Answer:
-    seen = ask.get("seen") if isinstance(ask.get("seen"), Mapping) else {}
-    parts = {name: {"hash": page_hash(page), "html": page} for name, page in pages.items()}
-    return {"parts": {name: part for name, part in parts.items() if seen.get(name) != part["hash"]}}

@@ -36,7 +36,7 @@ from workbench.annotate_editor import (
 from workbench.annotate_help import Proposal, accept, ground, propose
 from workbench.annotate_versions import render_difference, render_forecast, render_history, render_three_way
 from workbench.people import Role
-from workbench.train_views import page_hash
+from workbench.train_views import unseen_parts
 
 Answer = dict[str, Any]
 _KINDS = ((StaleSaveError, "conflict"), (StaleError, "stale"), (LeaseError, "lease"), (SubmissionError, "submission"),
@@ -114,17 +114,13 @@ class WorkViews:
         what, why = text(ask, "act"), text(ask, "why")
         task, token = whole(ask, "task"), text(ask, "token")
         draft = (person, text(ask, "trajectory"), whole(ask, "version"))
-        if what == "submit":
-            try:
-                number = self.desk.submit(*draft, task, token, why)
-            except StaleSaveError as error:
-                return {"error": str(error), "kind": "conflict", "html": render_three_way(error.view)}
-            return {"done": f"Revision {number} waits for review."}
-        if what == "fix":
-            try:
+        try:
+            if what == "submit":
+                return {"done": f"Revision {self.desk.submit(*draft, task, token, why)} waits for review."}
+            if what == "fix":
                 return {"done": f"Accepted with your changes, as revision {self.desk.fix(*draft, task, token, why)}."}
-            except StaleSaveError as error:
-                return {"error": str(error), "kind": "conflict", "html": render_three_way(error.view)}
+        except StaleSaveError as error:
+            return {"error": str(error), "kind": "conflict", "html": render_three_way(error.view)}
         if what == "accept":
             self.desk.accept(person, task, token, whole(ask, "revision"), why)
             return {"done": "Accepted."}
@@ -226,13 +222,11 @@ class WorkViews:
             "comments": render_comments(work, self.desk.comments(person, work.row.id, work.branch), key),
             "forecast": render_forecast(work, key, proposal.steps, proposal.planner) if is_proposed else "",
         }
-        seen = ask.get("seen") if isinstance(ask.get("seen"), Mapping) else {}
-        parts = {name: {"hash": page_hash(page), "html": page} for name, page in pages.items()}
         answer: Answer = {
             "trajectory": work.row.id, "mode": work.mode, "branch": work.branch, "revision": work.revision, "step": key,
             "place": keys.index(key), "keys": list(keys), "version": work.draft.version if work.draft else 0,
             "saved": saved_words(work),
-            "parts": {name: part for name, part in parts.items() if seen.get(name) != part["hash"]},
+            "parts": unseen_parts(pages, ask),
         }
         if work.lease is not None:
             answer |= {"task": work.lease.task.number, "token": work.lease.token, "until": work.lease.until}

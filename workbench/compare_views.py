@@ -30,7 +30,7 @@ from workbench.planner_choices import list_checkpoints
 from workbench.recordings import list_files
 from workbench.runs.desk import RunDesk
 from workbench.runs.gpus import read_machine
-from workbench.train_views import answering, page_hash
+from workbench.train_views import answering, page_hash, unseen_parts
 
 Answer = dict[str, Any]
 
@@ -58,10 +58,8 @@ class CompareViews:
             "queue": render_queue(self.desk.queue.list(), num_queued),
             "runs": render_runs(evaluations),
         }
-        seen = ask.get("seen") if isinstance(ask.get("seen"), Mapping) else {}
-        parts = {name: {"hash": page_hash(page), "html": page} for name, page in pages.items()}
         return {
-            "parts": {name: part for name, part in parts.items() if seen.get(name) != part["hash"]},
+            "parts": unseen_parts(pages, ask),
             "known": [row.id for row in rows],
             "results": page_hash(repr(rows)),
             "num_queued": num_queued,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from executors.android import list_phones
+from executors.android import list_phones, ready_phones
 from executors.desktop import DesktopExecutor
 from executors.errors import ExecutorError, InputError
 from executors.executor import Executor
@@ -284,8 +284,3 @@ def miniwob_tasks() -> list[tuple[str, str]]:
     """(label, name) of the MiniWoB++ tasks, those with an oracle first; raises InputError without the package."""
     names = sorted(task_names(), key=lambda name: (name not in ORACLES, name))
     return [(name if name in ORACLES else f"{name} · no reference", name) for name in names]
-
-
-def ready_phones() -> list[str]:
-    """The serials of the phones that can be acted on; raises InputError as `list_phones`."""
-    return [serial for serial, state in list_phones().items() if state == "device"]

@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 
 from executors.actions import ACTIONS
+from executors.android import ready_phones
 from executors.errors import InputError, WorkbenchError
 from executors.geometry import PointNorm
 from workbench.devices import (
@@ -25,7 +26,6 @@ from workbench.devices import (
     device_choice,
     device_choices,
     miniwob_tasks,
-    ready_phones,
     splits,
     templates,
 )

@@ -6,7 +6,6 @@ its own thread; pages draw what was found then, as often as they like. What was 
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from executors.actions import Action
 from executors.errors import ExecutorError
 from executors.tool_agents import Grounding, ToolAgent, get_tool_agent
 from executors.trajectory import Observation, load_screenshot
+from workbench.screens import screen_hash
 
 MAX_KEPT = 4096
 
@@ -77,17 +77,13 @@ def _key(observation: Observation, action: Action, instruction: str) -> tuple[st
     if observation.image is None and observation.image_path is not None:
         return _digest_of_file(observation.image_path), action, instruction
     image = observation.image
-    return ("" if image is None else _digest(image)), action, instruction
+    return ("" if image is None else screen_hash(image)), action, instruction
 
 
 @lru_cache(maxsize=512)
 def _digest_of_file(path: Path) -> str:
     """Screens are stored under the hash of their pixels, so a file never changes."""
-    return _digest(load_screenshot(path))
-
-
-def _digest(image) -> str:
-    return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
+    return screen_hash(load_screenshot(path))
 
 
 def _value(found: Grounding | ExecutorError) -> Grounding:

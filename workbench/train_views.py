@@ -90,7 +90,6 @@ class TrainViews:
             ask: "shown" (run id or ""), "compared" (run ids), "seen" (part -> hash).
         """
         shown, compared = _text(ask, "shown"), _texts(ask, "compared")
-        seen = ask.get("seen") if isinstance(ask.get("seen"), Mapping) else {}
         rows = self.desk.list()
         row = next((row for row in rows if row.id == shown), None)
         parts = {
@@ -98,9 +97,8 @@ class TrainViews:
             "head": self._head(row) if row is not None else "",
             "machine": render_machine(read_machine(self.desk.root)),
         }
-        fresh = {name: {"hash": page_hash(page), "html": page} for name, page in parts.items()}
         return {
-            "parts": {name: part for name, part in fresh.items() if seen.get(name) != part["hash"]},
+            "parts": unseen_parts(parts, ask),
             "known": [row.id for row in rows],
             "is_live": row is not None and row.state in ("running", "starting", "waiting"),
         }
@@ -229,6 +227,13 @@ class TrainViews:
             except MissingFileError:
                 continue  # a compared run whose folder was removed
         return {"html": render_settings(configs)}
+
+
+def unseen_parts(pages: Mapping[str, str], ask: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """{name: {"hash", "html"}} of a page's parts that are other than those whose hashes stand in the ask's "seen"."""
+    seen = ask.get("seen") if isinstance(ask.get("seen"), Mapping) else {}
+    parts = {name: {"hash": page_hash(page), "html": page} for name, page in pages.items()}
+    return {name: part for name, part in parts.items() if seen.get(name) != part["hash"]}
 
 
 def page_hash(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,14 +61,6 @@ def tab(handlers: EpisodeHandlers, daemon: FakeAdbd) -> Tab:
     daemon.phone.touches.clear()
     tab.take(handlers.act(tab.page))
     return tab
-
-
-def until(tab: Tab, is_so, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, tab.panels
-        time.sleep(0.02)
-        tab.tick()
 
 
 def is_over(tab: Tab) -> bool:
@@ -134,7 +125,7 @@ def test_step_waits_for_a_decision_and_is_done_once_it_is_approved(tab, daemon):
     assert f"Android · {daemon.serial} · grounded by elements" in tab.goal and "data:image/png" in tab.screen
     assert daemon.phone.touches == []
     tab.do(tab.handlers.decisions.approve)
-    until(tab, lambda: "1 step taken" in tab.status)
+    tab.until(lambda: "1 step taken" in tab.status)
     assert daemon.phone.app == "com.android.settings" and tab.approval == ""
     assert events(tab, daemon.serial) == ["opened", "armed", "proposed", "decided", "executing", "executed"]
 
@@ -147,23 +138,23 @@ def test_rejected_step_is_not_done(tab, daemon):
 def test_modified_step_is_done_instead(tab, daemon):
     assert "long_press" in tab.fields["type"]["choices"]  # the actions are a phone's
     tab.do(tab.handlers.decisions.modify, "press_back", "", "")
-    until(tab, lambda: "1 step taken" in tab.status)
+    tab.until(lambda: "1 step taken" in tab.status)
     assert daemon.phone.touches == [("key", "4")]
 
 
 def test_escalated_step_needs_another_person(tab, daemon):
     episode = tab.handlers.desk.live(tab.page.id)
     episode.answer(Decision.ESCALATE, "ann")
-    until(tab, lambda: "Passed on by ann" in tab.approval)
+    tab.until(lambda: "Passed on by ann" in tab.approval)
     episode.answer(Decision.APPROVE, "ben")
-    until(tab, lambda: "1 step taken" in tab.status)
+    tab.until(lambda: "1 step taken" in tab.status)
     assert daemon.phone.app == "com.android.settings"
 
 
 @pytest.mark.parametrize("way", ["stop", "terminate"])
 def test_stop_ends_it_for_good_while_a_step_waits(tab, daemon, way):
     tab.take(getattr(tab.handlers if way == "stop" else tab.handlers.decisions, way)(tab.page))
-    until(tab, lambda: is_over(tab), seconds=2.0)
+    tab.until(lambda: is_over(tab), seconds=2.0)
     assert "Stopped." in tab.status and not tab.buttons["forecast"] and daemon.phone.touches == []
 
 
@@ -171,7 +162,7 @@ def test_phone_that_an_episode_acts_on_is_not_given_to_another(tab, handlers, da
     other = Tab(handlers).start(**ANDROID, serial=daemon.serial)
     assert "end that first" in other.status and not other.page.id
     tab.do(handlers.decisions.approve)
-    until(tab, lambda: "1 step taken" in tab.status)
+    tab.until(lambda: "1 step taken" in tab.status)
 
 
 def test_words_of_a_forecast_are_found_in_the_phones_own_elements(permitted, daemon, data_root, tmp_path):
@@ -181,9 +172,9 @@ def test_words_of_a_forecast_are_found_in_the_phones_own_elements(permitted, dae
     tab.do(handlers.forecast)
     assert 'data-mark="forecast-1"' in tab.screen
     tab.take(handlers.act(tab.page))
-    until(tab, lambda: "Notes" in tab.approval)
+    tab.until(lambda: "Notes" in tab.approval)
     tab.do(handlers.decisions.approve)
-    until(tab, lambda: "1 step taken" in tab.status)
+    tab.until(lambda: "1 step taken" in tab.status)
     assert daemon.phone.app == "org.toy.notes"
     handlers.desk.close()
 
@@ -192,6 +183,6 @@ def test_phone_that_drops_ends_the_step_with_a_reason(tab, daemon):
     tab.handlers.desk.live(tab.page.id)._device.guarding.guard.device._limit_seconds = 2.0
     daemon.close()
     tab.do(tab.handlers.decisions.approve)
-    until(tab, lambda: is_over(tab))
+    tab.until(lambda: is_over(tab))
     view = tab.handlers.desk.view(tab.page.id)
     assert view.stop_reason == "executor_error" and "the phone broke off `input`" in view.frames[0].step.error

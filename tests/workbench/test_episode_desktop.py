@@ -69,15 +69,6 @@ def tab(permitted: None, handlers: EpisodeHandlers, window: Window) -> Tab:
     return tab
 
 
-def until(tab: Tab, is_so, seconds: float = 20.0) -> Tab:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, tab.panels
-        time.sleep(0.02)
-        tab.tick()
-    return tab
-
-
 def events(tab: Tab) -> list[dict]:
     path = tab.handlers.desk.store.root / "guard" / "audit.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -120,7 +111,7 @@ def test_step_waits_for_a_decision_and_is_done_once_it_is_approved(tab, window):
     assert tab.buttons["approve"] and tab.buttons["stop"] and "data:image/png" in tab.screen
     assert clicks(window) == 0
     tab.do(tab.handlers.decisions.approve)
-    until(tab, lambda: "1 step taken" in tab.status)
+    tab.until(lambda: "1 step taken" in tab.status)
     assert clicks(window) == 1 and tab.approval == "" and not tab.buttons["approve"]
     assert [e["event"] for e in events(tab)] == ["opened", "armed", "proposed", "decided", "executing", "executed"]
 
@@ -134,7 +125,7 @@ def test_rejected_step_is_not_done(tab, window):
 def test_modified_step_is_done_instead(tab, window):
     assert tab.fields["type"]["interactive"]  # the fields are filled with the step that waits
     tab.do(tab.handlers.decisions.modify, "right_single", CANVAS, "")
-    until(tab, lambda: "1 step taken" in tab.status)
+    tab.until(lambda: "1 step taken" in tab.status)
     decided = next(e for e in events(tab) if e["event"] == "decided")
     assert (decided["decision"], decided["action"]["type"]) == ("modify", "right_single")
     assert clicks(window) == 1
@@ -144,19 +135,19 @@ def test_escalated_step_needs_another_person(tab, window):
     second = tab.handlers.desk.live(tab.page.id)._device.guarding.approvers[1]
     second.wait_seconds = 1.0
     tab.take(tab.handlers.decisions.escalate(tab.page))
-    until(tab, lambda: "Passed on by" in tab.approval)
+    tab.until(lambda: "Passed on by" in tab.approval)
     tab.take(tab.handlers.decisions.approve(tab.page))
     assert "another person has to decide it" in tab.status
-    until(tab, lambda: "rejected by nobody" in tab.handlers.desk.view(tab.page.id).message.text)
+    tab.until(lambda: "rejected by nobody" in tab.handlers.desk.view(tab.page.id).message.text)
     assert clicks(window) == 0
 
 
 def test_other_operator_decides_an_escalated_step(tab, window):
     episode = tab.handlers.desk.live(tab.page.id)
     episode.answer(Decision.ESCALATE, "ann")
-    until(tab, lambda: "Passed on by ann" in tab.approval)
+    tab.until(lambda: "Passed on by ann" in tab.approval)
     episode.answer(Decision.APPROVE, "ben")
-    until(tab, lambda: "1 step taken" in tab.status)
+    tab.until(lambda: "1 step taken" in tab.status)
     assert clicks(window) == 1
 
 
@@ -164,7 +155,7 @@ def test_other_operator_decides_an_escalated_step(tab, window):
 def test_stop_ends_it_for_good_while_a_step_waits(tab, window, way):
     started = time.monotonic()
     tab.take(attrgetter(way)(tab.handlers)(tab.page))
-    until(tab, lambda: tab.handlers.desk.view(tab.page.id).state == "done")
+    tab.until(lambda: tab.handlers.desk.view(tab.page.id).state == "done")
     assert time.monotonic() - started < 2
     assert "Stopped." in tab.status and not tab.buttons["forecast"] and clicks(window) == 0
 
@@ -192,9 +183,9 @@ WAYS = [(throw_stop_file, "By the stop file"), (throw_pointer_into_the_corner, "
 
 def assert_ended_for_good(tab: Tab, window: Window, words: str) -> None:
     started = time.monotonic()
-    until(tab, lambda: tab.handlers.desk.view(tab.page.id).state == "done")
+    tab.until(lambda: tab.handlers.desk.view(tab.page.id).state == "done")
     assert time.monotonic() - started < 2
-    until(tab, lambda: events(tab)[-1]["event"] == "closed")  # the device is released, not only the page
+    tab.until(lambda: events(tab)[-1]["event"] == "closed")  # the device is released, not only the page
     tab.tick()
     assert "Stopped." in tab.status and words in tab.status and tab.approval == ""
     assert not any(tab.buttons[name] for name in ("forecast", "act", "run", "stop", "approve"))
@@ -238,7 +229,7 @@ def test_kill_switch_ends_a_run_while_the_planner_looks_ahead(permitted, window,
 
 def test_desktop_is_never_acted_on_again_by_itself(tab, handlers, data_root, tmp_path):
     tab.do(handlers.decisions.approve)
-    until(tab, lambda: "1 step taken" in tab.status)
+    tab.until(lambda: "1 step taken" in tab.status)
     id = tab.page.id
     episode = handlers.desk._live.pop(id)  # as when the server is killed
     again = make_handlers(ReplayPlanner({}), data_root, tmp_path / "store")

@@ -68,6 +68,15 @@ class Tab:
     def tick(self, query: str = "") -> Tab:
         return self.take(self.handlers.tick(self.page, query, self.request))
 
+    def until(self, is_so: Callable[[], bool], seconds: float = 20.0) -> Tab:
+        """Ticks until something is so; fails with the panels shown after that time."""
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < deadline, self.panels
+            time.sleep(0.02)
+            self.tick()
+        return self
+
     def start(self, **form: object) -> Tab:
         return self.do(self.handlers.start, *({**FORM, **form}).values())
 

@@ -17,6 +17,7 @@ from workbench.annotate.store import STATES
 from workbench.annotate_html import FORM_WORDS, STATE_WORDS, button, select
 from workbench.annotate_views import ListViews
 from workbench.annotate_work import WorkViews
+from workbench.people import name_of
 from workbench.screen import screen_script
 from workbench.theme import read_script
 
@@ -26,14 +27,14 @@ LIST_QUESTIONS = ("look", "panel", "paths", "act")
 WORK_QUESTIONS = ("open", "refresh", "edit", "finish", "renew", "join", "versions", "resolve", "help")
 
 
-def person_of(request: gr.Request) -> str:
+def login_of(request: gr.Request) -> str:
     """The login name behind a page's question, "" where nobody logs in.
 
     A component's server function is handed the web server's own request, which does not name the person; the login is
     found by the same cookie as `gradio.routes.App` finds it. A request without a known login has no name, which a
     server that demands one refuses.
     """
-    name = getattr(request, "username", None) if isinstance(request, gr.Request) else None
+    name = name_of(request) if isinstance(request, gr.Request) else None
     if name is None and hasattr(request, "cookies"):
         app = request.app
         token = request.cookies.get(f"access-token-{app.cookie_id}") or request.cookies.get(
@@ -47,7 +48,7 @@ def server_function(views: Any, name: str) -> Callable[[Any, gr.Request], Any]:
     method = getattr(views, name)
 
     def answer(ask: Any, request: gr.Request) -> Any:
-        return method(ask, person_of(request))
+        return method(ask, login_of(request))
 
     answer.__name__ = name
     return answer

@@ -16,7 +16,7 @@ from executors.errors import InputError, WorkbenchError
 from workbench.compare_desk import Choice, CompareDesk, FlipChoice
 from workbench.compare_launch import EvaluationForm, render_plan
 from workbench.compare_views import CompareViews, choice_of
-from workbench.people import People, Role
+from workbench.people import People, Role, name_of
 from workbench.runs.desk import RunDesk
 from workbench.screen import screen_script
 from workbench.tabs.train import IN_ORDER, PLOTLY, server_function
@@ -70,7 +70,7 @@ class CompareHandlers:
             if what not in _ACTIONS:
                 raise InputError("this button sent nothing that can be done: load the page again")
             self._check("replace" if what == "save" and data.get("replace") is True else what, request)
-            return getattr(self, f"_{what}")(data, _person(request))
+            return getattr(self, f"_{what}")(data, name_of(request))
         except WorkbenchError as error:
             return render_message(str(error), tone="error")
 
@@ -125,10 +125,6 @@ class CompareHandlers:
 
 def _data(event: gr.EventData) -> Mapping[str, Any]:
     return event._data if isinstance(event._data, Mapping) else {}
-
-
-def _person(request: gr.Request) -> str:
-    return getattr(request, "username", None) or ""
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:
