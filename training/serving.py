@@ -96,6 +96,6 @@ def check_vllm(python: str) -> None:
         raise InputError(f"interpreter {python} cannot be started ({error}): name one with --python") from None
     if not found:
         raise InputError(
-            f"vLLM is not installed for {python}: pip install 'tracer1-workbench[vllm]' on a machine with a GPU, or "
+            f"vLLM is not installed for {python}: pip install -e '.[vllm]' on a machine with a GPU, or "
             "name the interpreter of an environment that has it with --python"
         )

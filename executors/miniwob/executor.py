@@ -58,7 +58,7 @@ def pages_folder() -> Path:
     spec = find_spec("miniwob")  # it is not imported: that would import gymnasium and selenium
     folder = Path(spec.origin).parent / "html" if spec is not None and spec.origin else None
     if folder is None or not folder.is_dir():
-        raise InputError("the package miniwob is not installed: pip install 'tracer1-workbench[miniwob]'")
+        raise InputError("the package miniwob is not installed: pip install -e '.[miniwob]'")
     return folder
 
 
