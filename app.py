@@ -23,8 +23,11 @@ def main() -> int:
         check_port(settings.host, settings.port)
         if settings.allows_real_devices:
             allow_real_devices()
+        from workbench import demo
         from workbench.ui import build_app, launch_options, open_runs
 
+        if settings.is_space:
+            demo.lay_out(settings)
         runs = open_runs(settings)
         print(f"TraceR1 Workbench: {settings.url} (Ctrl+C ends it)", flush=True)
         build_app(settings, runs=runs).launch(**launch_options(settings))

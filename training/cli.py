@@ -26,11 +26,12 @@ COMMANDS: dict[str, str] = {
     "score": "training.commands.score",
     "compare": "training.commands.compare",
     "sweep": "training.commands.sweep",
+    "claims": "workbench.runs.claims_command",  # a name, not an import: no floor knows the one above it
     "import": "training.commands.import_",
     "record": "training.commands.record",
     "serve": "training.commands.serve",
     "export": "training.commands.export",
-    "annotations": "workbench.annotate.command",  # a name, not an import: no floor knows the one above it
+    "annotations": "workbench.annotate.command",
 }
 
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

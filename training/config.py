@@ -14,6 +14,7 @@ import inspect
 import math
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -496,12 +497,24 @@ def load_config(cls: type[T], path: Path | None, overrides: list[str]) -> T:
             raise InputError(f"config {path} is not YAML ({' '.join(str(error).split())}): mend it") from None
         if not isinstance(values, dict):
             raise InputError(f"config {path} is not a mapping of settings: start it with lines such as 'model: PATH'")
+    for key, value in parse_overrides(overrides).items():
+        _set_dotted(values, key, value)
+    return from_dict(cls, values)
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Dotted key -> value of each "key=value"; the values are still text, which `from_dict` reads as the field's type.
+
+    Raises:
+        InputError: one without "=".
+    """
+    found = {}
     for override in overrides:
         key, sep, text = override.partition("=")
         if not sep or not key.strip():
             raise InputError(f"--set {override!r} is not key=value: write for example optim.num_steps=20")
-        _set_dotted(values, key.strip(), _Typed(text))
-    return from_dict(cls, values)
+        found[key.strip()] = _Typed(text)
+    return found
 
 
 def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:

@@ -66,9 +66,12 @@ class EpisodeHandlers:
     """What happens on each event; holds only what all pages share."""
 
     def __init__(
-        self, shelf: PlannerShelf, desk: EpisodeDesk, settings: AppSettings, *, runs_root: Path = Path("runs")
+        self, shelf: PlannerShelf, desk: EpisodeDesk, settings: AppSettings, *, runs_root: Path = Path("runs"),
+        example: str = "",
     ) -> None:
+        """`example` is the episode that a page without a link opens on; empty for none."""
         self.shelf, self.desk, self.settings, self.runs_root = shelf, desk, settings, runs_root
+        self.example = example
         self.decisions = DecisionHandlers(self._order, self._check)
         self._drifts: OrderedDict[str, tuple[int, EpisodeDrift]] = OrderedDict()
         self._drifts_lock = Lock()
@@ -78,6 +81,8 @@ class EpisodeHandlers:
     def load(self, page: Page, query: str, request: gr.Request | None = None) -> list[Any]:
         """A page was opened, perhaps by a link to an episode; it gets the present lists to choose from."""
         self._follow_link(page, query)
+        if self.example and not page.id and page.notice is None:
+            self._look_at(page, self.example, 1)
         may_name = self._may(request, Role.OPERATOR)
         return [
             page,

@@ -56,6 +56,8 @@ class AppSettings:
     """Whether the Episode tab offers this machine's desktop; never on a hosted Space."""
     space_host: str = ""
     """Public host name on a hosted Space; empty elsewhere."""
+    space_id: str = ""
+    """OWNER/NAME of the hosted Space; empty elsewhere."""
 
     @property
     def is_space(self) -> bool:
@@ -145,6 +147,7 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
         webhook_url=env.get("TRACER1_WEBHOOK", ""),
         allows_real_devices=args.allow_real_devices,
         space_host=env.get("SPACE_HOST", "space") if is_space else "",
+        space_id=env.get("SPACE_ID", ""),
     )
 
 

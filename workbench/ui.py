@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from training.planner import load_planner
+from workbench import demo
 from workbench.annotate.store import AnnotationStore
 from workbench.annotate_desk import AnnotateDesk
 from workbench.annotate_files import EXPORTS, AnnotateFiles
@@ -25,6 +27,7 @@ from workbench.episode_desk import EpisodeDesk
 from workbench.episode_handlers import EpisodeHandlers
 from workbench.episode_store import EpisodeStore
 from workbench.guard import GuardMiddleware
+from workbench.help import render_help
 from workbench.people import Role
 from workbench.planner_shelf import PlannerShelf
 from workbench.runs.configs import ConfigShelf
@@ -35,17 +38,28 @@ from workbench.settings import AppSettings
 from workbench.store import Store
 from workbench.tabs import annotate, compare, episode, train
 from workbench.theme import make_theme, read_css, read_script
+from workbench.visitors import Sandboxes, VisitorMiddleware, visitor_of
 
 TITLE = "TraceR1 Workbench"
 
-_HEADER = (
-    f'<header class="tw-header"><h1>{TITLE}</h1>'
-    "<p>Anticipatory planning: forecast several steps, act on the first, look again.</p></header>"
-)
+VISITORS = "visitors"
+"""Folder of the store with the sandboxes of a hosted demo's visitors."""
 
-DEMO_REFUSAL = (
-    "This is a demo: nothing is trained here. The command is the real one; install the project and run it yourself."
-)
+
+_FETCHED = {False: (SCREENS, EXPORTS), True: (SCREENS, EXPORTS, VISITORS)}
+
+
+def _header(settings: AppSettings) -> str:
+    duplicate = ""
+    if settings.is_space:
+        href = f"https://huggingface.co/spaces/{quote(settings.space_id)}?duplicate=true"
+        duplicate = f'<a class="tr-button" href="{href}" target="_blank" rel="noopener">Duplicate this Space</a>'
+    return (
+        f'<header class="tw-header"><h1>{TITLE}</h1>'
+        "<p>Anticipatory planning: forecast several steps, act on the first, look again.</p>"
+        f"{render_help()}{duplicate}</header>"
+    )
+
 
 
 def open_runs(settings: AppSettings) -> RunDesk:
@@ -69,7 +83,7 @@ def _make_runs(settings: AppSettings) -> RunDesk:
     return RunDesk(
         root,
         root / "queue.sqlite",
-        refusal=DEMO_REFUSAL if settings.is_space else "",
+        refusal=demo.REFUSAL if settings.is_space else "",
         on_alert=webhook(settings.webhook_url) if settings.webhook_url else None,
     )
 
@@ -86,39 +100,57 @@ def build_app(
     """
     runs = runs or _make_runs(settings)
     shelf = PlannerShelf(load, settings.planner, only_default=settings.is_space)
-    desk = EpisodeDesk(EpisodeStore(settings.store_root), settings.data_root, shelf.get)
+    episodes = EpisodeStore(settings.store_root)
+    desk = EpisodeDesk(episodes, settings.data_root, shelf.get)
+    example = demo.make_example(episodes, settings.data_root) if settings.is_space else ""
     store = Store(settings.store_root)
     comparisons = CompareDesk(
         EvaluationShelf(settings.evaluations_root), SavedComparisons(store), AnnotationQueue(store)
     )
-    trajectories = AnnotationStore(settings.store_root, settings.people)
-    annotators = AnnotateDesk(trajectories)
-    files = AnnotateFiles(
-        trajectories, comparisons.queue, comparisons.shelf, desk.store, data_root=settings.data_root,
-        uploads=Path(get_upload_folder()),
-    )
+    annotating = _annotating(settings, comparisons, episodes, shelf)
     configs = ConfigShelf(runs.root / ".configs")  # no run can have this name
 
     def check_operator(name: str | None, what: str) -> None:
         settings.people.check(name, Role.OPERATOR, what)
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as demo:
-        gr.HTML(_HEADER, js_on_load=read_script("page_link.js"))
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as app:
+        gr.HTML(_header(settings), js_on_load=read_script("page_link.js") + read_script("help.js"))
         with gr.Tabs():
             with gr.Tab("Episode", elem_classes="tw-tab"):
-                episode.build_tab(EpisodeHandlers(shelf, desk, settings, runs_root=settings.runs_root))
+                episode.build_tab(
+                    EpisodeHandlers(shelf, desk, settings, runs_root=settings.runs_root, example=example)
+                )
             with gr.Tab("Train", elem_classes="tw-tab"):
                 train.build_tab(train.TrainHandlers(runs, configs, check_operator), train.TrainViews(runs))
             with gr.Tab("Annotate", elem_classes="tw-tab"):
-                annotate.build_tab(ListViews(annotators, files), WorkViews(annotators, shelf.get))
+                annotate.build_tab(annotating)
             with gr.Tab("Compare", elem_classes="tw-tab"):
                 compare.build_tab(
                     compare.CompareHandlers(comparisons, runs, settings.people),
                     CompareViews(comparisons, runs, settings.data_root),
                 )
-    demo.queue(default_concurrency_limit=4, api_open=False)
+    app.queue(default_concurrency_limit=4, api_open=False)
     shelf.warm()
-    return demo
+    return app
+
+
+def _annotating(
+    settings: AppSettings, comparisons: CompareDesk, episodes: EpisodeStore, shelf: PlannerShelf
+) -> Callable[[gr.Request], tuple[ListViews, WorkViews]]:
+    """Who asks -> the views of the Annotate tab: the team's, or on a hosted Space those of the visitor's sandbox."""
+    uploads = Path(get_upload_folder())
+    if settings.is_space:
+        sandboxes = Sandboxes(
+            settings.store_root / VISITORS, demo.trajectories, shelf.get, uploads=uploads, evaluations=comparisons.shelf
+        )
+        return lambda request: sandboxes.views(visitor_of(request))
+    store = AnnotationStore(settings.store_root, settings.people)
+    desk = AnnotateDesk(store)
+    files = AnnotateFiles(
+        store, comparisons.queue, comparisons.shelf, episodes, data_root=settings.data_root, uploads=uploads
+    )
+    views = ListViews(desk, files), WorkViews(desk, shelf.get)
+    return lambda request: views
 
 
 def launch_options(settings: AppSettings) -> dict[str, Any]:
@@ -138,12 +170,15 @@ def launch_options(settings: AppSettings) -> dict[str, Any]:
         "auth": settings.people.admits if settings.people.must_log_in else None,
         "auth_message": f"Log in to {TITLE}.",
         # what the browser may fetch: stored screenshots and exports, by names that cannot be guessed
-        "allowed_paths": [str(settings.store_root / name) for name in (SCREENS, EXPORTS)],
+        "allowed_paths": [str(settings.store_root / name) for name in _FETCHED[settings.is_space]],
         "max_file_size": "64mb",
         "theme": make_theme(),
         "css": read_css(),
         "app_kwargs": {
-            "middleware": [Middleware(GuardMiddleware, rules=settings.rules)],
+            "middleware": [
+                Middleware(GuardMiddleware, rules=settings.rules),
+                *([Middleware(VisitorMiddleware)] if settings.is_space else []),
+            ],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,

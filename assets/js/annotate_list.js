@@ -15,6 +15,7 @@ let numLooks = 0;
 const lookNow = async () => {
   const number = ++numLooks;
   const answer = await ask("look", listQuestion());
+  if (!answer?.error) view.project ||= answer?.project ?? "";
   if (!answer || number !== numLooks) return;
   if (answer.error) return say(answer.error, "error");
   view.project = answer.project;
@@ -53,6 +54,7 @@ const showReport = (html) => {
 
 const act = async (question, busy = "") => {
   if (busy) say(busy, "info");
+  if (!view.project) await lookNow(); // a click before the first answer: which project is shown is not known yet
   const answer = await ask("act", { project: view.project, ...question });
   if (!answer) return null;
   if (answer.error) say(answer.error, "error");

@@ -91,11 +91,10 @@ def evaluate(
     _check_numbers(num_episodes, seed)
     started = time.perf_counter()
     jobs = [(task, seed + i) for task in tasks for i in range(num_episodes)]
-    with _Browsers(num_browsers if planner else 1, open_executor) as browsers:
-        if planner is None:
-            records = [_report(browsers.run_oracle(*job, max_steps), on_progress) for job in jobs]
-        else:
-            records = _run_planner(planner, jobs, browsers, reactive, max_steps, tool_agent, on_progress)
+    records = run_jobs(
+        planner, jobs, reactive, num_browsers=num_browsers, max_steps=max_steps, tool_agent=tool_agent,
+        open_executor=open_executor, on_progress=on_progress,
+    )
     seconds = time.perf_counter() - started
     is_success = [record.success is True for record in records]
     return {
@@ -110,6 +109,24 @@ def evaluate(
         "miniwob_version": version("miniwob"),
         "seconds": round(seconds, 2),
     }
+
+
+def run_jobs(
+    planner: Planner | None,
+    jobs: Sequence[tuple[str, int]],
+    reactive: bool = False,
+    *,
+    num_browsers: int = 1,
+    max_steps: int = MAX_STEPS,
+    tool_agent: ToolAgent | None = None,
+    open_executor: OpenExecutor = MiniWobExecutor,
+    on_progress: Callable[[str], None] | None = None,
+) -> list[EpisodeRecord]:
+    """The episodes of these (task, seed), in their order; see `evaluate`."""
+    with _Browsers(num_browsers if planner else 1, open_executor) as browsers:
+        if planner is None:
+            return [_report(browsers.run_oracle(*job, max_steps), on_progress) for job in jobs]
+        return _run_planner(planner, jobs, browsers, reactive, max_steps, tool_agent, on_progress)
 
 
 def record_trajectories(

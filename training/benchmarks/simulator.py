@@ -76,7 +76,7 @@ def evaluate(
         raise InputError(f"number of episodes {num_episodes} is not allowed: give at least 1")
     started = time.perf_counter()
     tasks = sample_tasks(split, num_episodes, seed)
-    records = _run_tasks(
+    records = run_tasks(
         planner, tasks, reactive, batch_size, max_steps, interruption_rate, tool_agent, on_progress
     )
     is_success = [record.success is True for record in records]
@@ -106,16 +106,17 @@ def evaluate(
     return result
 
 
-def _run_tasks(
+def run_tasks(
     planner: Planner,
     tasks: Sequence[Task],
-    reactive: bool,
-    batch_size: int,
-    max_steps: int,
-    interruption_rate: float,
-    tool_agent: ToolAgent | None,
-    on_progress: Callable[[str], None] | None,
+    reactive: bool = False,
+    batch_size: int = 16,
+    max_steps: int = MAX_STEPS,
+    interruption_rate: float = 0.05,
+    tool_agent: ToolAgent | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> list[EpisodeRecord]:
+    """The planner's episodes of these tasks, in their order; see `evaluate`."""
     episodes = (
         Episode(
             SimulatorExecutor(task, interruption_rate=interruption_rate),

@@ -19,7 +19,8 @@ import psutil
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
 from training.benchmarks.offline_run import OfflineSettings
 from training.benchmarks.watched import STAGE as EVALUATE
-from training.config import STAGES, to_dict
+from training.config import to_dict
+from training.pipeline import PIPELINE_FOLDERS
 from training.presets import get_preset
 from training.run_folder import RunFolder
 from workbench.runs import launcher
@@ -169,8 +170,8 @@ class RunDesk:
         stages = get_preset(preset, seed)
         base = check_name(name or self.new_name(preset))
         drafts: list[Draft] = []
-        for stage in STAGES:
-            config = getattr(stages, stage)
+        for part in PIPELINE_FOLDERS:
+            config = getattr(stages, part)
             if config is None:
                 continue
             values = to_dict(config)
@@ -179,7 +180,7 @@ class RunDesk:
                 values["model"] = str(before.out / "final")
             drafts.append(
                 self.draft(
-                    stage, values, name=f"{base}-{stage}", devices=devices,
+                    part.removesuffix("_again"), values, name=f"{base}-{part.replace('_', '-')}", devices=devices,
                     num_processes=max(1, sum(device != CPU for device in devices)),
                     preset=preset, after="" if before is None else before.name,
                 )

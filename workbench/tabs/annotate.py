@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from executors.errors import WorkbenchError
 from workbench.annotate.files_in import FORMS as FORMS_IN
 from workbench.annotate.files_out import FORMS as FORMS_OUT
 from workbench.annotate.store import STATES
@@ -43,24 +44,27 @@ def login_of(request: gr.Request) -> str:
     return name or ""
 
 
-def server_function(views: Any, name: str) -> Callable[[Any, gr.Request], Any]:
+def server_function(views_of: Callable[[gr.Request], Any], name: str) -> Callable[[Any, gr.Request], Any]:
     """A plain function of this name that also knows who asks."""
-    method = getattr(views, name)
 
     def answer(ask: Any, request: gr.Request) -> Any:
-        return method(ask, login_of(request))
+        try:
+            views = views_of(request)
+        except WorkbenchError as error:
+            return {"error": str(error), "kind": ""}
+        return getattr(views, name)(ask, login_of(request))
 
     answer.__name__ = name
     return answer
 
 
-def build_tab(lists: ListViews, work: WorkViews) -> None:
-    """Adds the tab's component to the Blocks that is open."""
+def build_tab(views_of: Callable[[gr.Request], tuple[ListViews, WorkViews]]) -> None:
+    """Adds the tab's component to the Blocks that is open; `views_of` gives the views for who asks."""
     script = "\n".join(map(read_script, SCRIPTS))
     script = script.replace("SCREEN_SCRIPT", f"(element, trigger) => {{{screen_script()}}}", 1)
     script = "const PLOTLY_URL = '';\n" + script
-    questions = [server_function(lists, name) for name in LIST_QUESTIONS]
-    questions += [server_function(work, name) for name in WORK_QUESTIONS]
+    questions = [server_function(lambda request: views_of(request)[0], name) for name in LIST_QUESTIONS]
+    questions += [server_function(lambda request: views_of(request)[1], name) for name in WORK_QUESTIONS]
     gr.HTML(_PAGE, elem_id="an-desk", js_on_load=script, server_functions=questions)
 
 
