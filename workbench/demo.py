@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 CONTENT = ROOT / "assets" / "demo"
 EXAMPLE = CONTENT / "episode.json"
+EXAMPLE_PLANNER = f"replay:{EXAMPLE}"
 REFUSAL = (
     "This is a demo: nothing is trained or evaluated here. The command is the real one: duplicate this Space (button "
     "at the top) or install the project, and run it yourself."
@@ -57,7 +58,7 @@ def make_example(store: EpisodeStore, data_root: Path) -> str:
     try:
         task = load_episode(EXAMPLE).meta
         setup = EpisodeSetup(
-            task=task["template"], split=task["split"], seed=task["task_seed"], planner=f"replay:{EXAMPLE}"
+            task=task["template"], split=task["split"], seed=task["task_seed"], planner=EXAMPLE_PLANNER
         )
         id = desk.start(setup)
         live = desk.live(id)

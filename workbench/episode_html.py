@@ -84,7 +84,8 @@ def render_goal(seen: Shown | None) -> str:
     asked = [f"{name} {value}" for name, value in (("T", setup.horizon), ("K", setup.history_length))
              if value is not None]
     most = f"at most {plural(setup.max_steps, 'step')}"
-    words = " · ".join((setup_words(setup, view.platform), *asked, most))
+    recorded = ["recorded forecasts"] if setup.planner.startswith("replay:") else []
+    words = " · ".join((setup_words(setup, view.platform), *recorded, *asked, most))
     link = f"?episode={view.id}&amp;step={seen.number}"
     return (
         f'<div class="tw-goal{" tw-long" if len(view.goal) > 110 else ""}" data-episode="{view.id}" '

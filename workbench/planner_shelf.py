@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,12 +70,12 @@ class PlannerShelf:
     Args:
         load: makes a planner of a path; raises WorkbenchError when it cannot.
         default: the path that is loaded at start.
-        only_default: refuse every other path (a public server must not open paths that visitors name).
+        only: the paths that are allowed, None for all (a public server must not open paths that visitors name).
     """
 
-    def __init__(self, load: Callable[[str], Any], default: str, *, only_default: bool = False) -> None:
+    def __init__(self, load: Callable[[str], Any], default: str, *, only: Collection[str] | None = None) -> None:
         self.default = default
-        self.only_default = only_default
+        self._only = only
         self._load = load
         self._entries: dict[str, _Entry] = {}
         self._lock = Lock()
@@ -128,7 +128,7 @@ class PlannerShelf:
 
     def _clean(self, path: str | None) -> str:
         path = (path or "").strip() or self.default
-        if self.only_default and path != self.default:
+        if self._only is not None and path not in self._only:
             raise InputError("this server runs its own planner only: start the app on your machine to choose another")
         return path
 

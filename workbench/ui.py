@@ -99,7 +99,8 @@ def build_app(
         runs: the desk of training runs; None for one that starts nothing.
     """
     runs = runs or _make_runs(settings)
-    shelf = PlannerShelf(load, settings.planner, only_default=settings.is_space)
+    allowed = (settings.planner, demo.EXAMPLE_PLANNER) if settings.is_space else None
+    shelf = PlannerShelf(load, settings.planner, only=allowed)
     episodes = EpisodeStore(settings.store_root)
     desk = EpisodeDesk(episodes, settings.data_root, shelf.get)
     example = demo.make_example(episodes, settings.data_root) if settings.is_space else ""

@@ -72,7 +72,7 @@ def test_only_the_last_few_planners_are_kept() -> None:
 
 
 def test_a_public_server_opens_no_path_that_a_visitor_names() -> None:
-    shelf = PlannerShelf(str, "default", only_default=True)
+    shelf = PlannerShelf(str, "default", only=("default",))
     with pytest.raises(InputError, match="its own planner only"):
         shelf.get("/etc")
     assert shelf.status("/etc").readiness is Readiness.FAILED
