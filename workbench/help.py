@@ -33,17 +33,17 @@ def tour_steps() -> list[tuple[str, str]]:
 
 def render_help() -> str:
     """Buttons for the header, the dialog with each tab's help, and the tour's card; assets/js/help.js moves them."""
-    pages = "".join(f'<section data-help="{tab}" hidden>{_html(tab.lower())}</section>' for tab in TABS)
-    steps = "".join(f'<section data-tour="{tab}" hidden>{html}</section>' for tab, html in tour_steps())
+    pages = "".join(f'<template data-help="{tab}">{_html(tab.lower())}</template>' for tab in TABS)
+    steps = "".join(f'<template data-tour="{tab}">{html}</template>' for tab, html in tour_steps())
     return (
         '<div class="tw-help">'
         '<button type="button" class="tr-button" data-help-act="tour">Take the tour</button>'
         '<button type="button" class="tr-button" data-help-act="open" aria-haspopup="dialog">Help</button></div>'
         '<dialog class="tw-dialog tw-help-dialog" aria-label="Help">'
-        f'<div class="tw-help-text">{pages}</div>'
+        f'{pages}<div class="tw-help-text"></div>'
         '<form method="dialog" class="tw-help-foot"><button class="tr-button tr-primary">Close</button></form></dialog>'
         '<aside class="tw-tour" role="dialog" aria-label="Tour of the workbench" tabindex="-1" hidden>'
-        f'<p class="tw-tour-place" role="status"></p><div class="tw-help-text">{steps}</div>'
+        f'<p class="tw-tour-place" role="status"></p>{steps}<div class="tw-help-text"></div>'
         '<div class="tw-help-foot"><button type="button" class="tr-button" data-help-act="end">End the tour</button>'
         '<button type="button" class="tr-button" data-help-act="back">Back</button>'
         '<button type="button" class="tr-button tr-primary" data-help-act="next">Next</button></div></aside>'

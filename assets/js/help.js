@@ -17,9 +17,12 @@ const storage = (action, value) => {
 };
 const showOffer = () => tourButton.classList.toggle("tr-primary", storage("getItem") === null);
 
+const showText = (box, template) =>
+  box.querySelector(".tw-help-text").replaceChildren(template.content.cloneNode(true));
+
 const openHelp = () => {
   const open = mainTabs().find((item) => item.getAttribute("aria-selected") === "true")?.textContent.trim() ?? "Episode";
-  for (const page of helpDialog.querySelectorAll("[data-help]")) page.hidden = page.dataset.help !== open;
+  showText(helpDialog, helpDialog.querySelector(`[data-help="${open}"]`));
   helpDialog.showModal();
   helpDialog.scrollTop = 0;
 };
@@ -30,7 +33,7 @@ const showStep = (to) => {
   tour.hidden = to < 0;
   for (const item of mainTabs()) item.classList.remove("tw-toured");
   if (to < 0) return tourButton.focus();
-  tourSteps.forEach((step, i) => (step.hidden = i !== to));
+  showText(tour, tourSteps[to]);
   const tabButton = tabCalled(tourSteps[to].dataset.tour);
   tabButton?.click();
   tabButton?.classList.add("tw-toured");
