@@ -53,9 +53,9 @@ def test_a_space_opens_on_a_ready_episode_and_every_tab_can_be_tried(space: str,
     assert page.locator("#tr-plan [data-act=launch]").is_disabled()
 
     open_tab(page, "Compare")
-    page.get_by_label("sft", exact=True).check()
-    page.get_by_label("stage2", exact=True).check()
-    page.locator(".cmp-figure[data-drawn]").first.wait_for()
+    page.get_by_label("sft").check()
+    page.get_by_label("stage2").check()
+    page.locator(".cmp-figure[data-drawn] .main-svg").first.wait_for()
 
     open_tab(page, "Annotate")
     page.get_by_role("button", name="Next task").click()
