@@ -9,6 +9,7 @@ from pathlib import Path
 
 from executors.errors import InputError
 from training.benchmarks.protocols import PROTOCOLS
+from training.commands import evaluate_copies
 from training.commands.episode import DEFAULT_PLANNER, whole_number
 
 HELP = "score a planner on a benchmark"
@@ -24,10 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "benchmarks:",
         f"  {SIMULATOR:<22}the embedded world, on-policy: the planner acts until the task ends",
         f"  {MINIWOB:<22}MiniWoB++, on-policy in a browser: small web tasks that their own pages judge",
+        *(f"  {name:<22}{title}" for name, title in evaluate_copies.TITLES.items()),
         *(f"  {protocol.name:<22}offline: {protocol.title}" for protocol in PROTOCOLS.values()),
     ])  # fmt: skip
-    parser.add_argument("benchmark", choices=(SIMULATOR, MINIWOB, *PROTOCOLS), metavar="BENCHMARK",
-                        help="one of the benchmarks below")
+    parser.add_argument("benchmark", choices=(SIMULATOR, MINIWOB, *evaluate_copies.TITLES, *PROTOCOLS),
+                        metavar="BENCHMARK", help="one of the benchmarks below")
     parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
                         help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny "
                         "planner); also oracle offline (the recorded steps) and of miniwob, random offline")
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", metavar="NAMES",
                         help="of miniwob: names separated by commas, or all (of oracle: all that it can do)")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON, offline one line each")
+    evaluate_copies.add_arguments(parser)
     offline = parser.add_argument_group("offline benchmarks only")
     offline.add_argument("--data", metavar="FILE",
                          help="trajectory file (`tracer1 import`); default: the simulator's oracle episodes")
@@ -63,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the benchmark; the result goes to standard output, progress to standard error."""
+    if args.benchmark in evaluate_copies.TITLES:
+        return evaluate_copies.run(args)
+    evaluate_copies.refuse_elsewhere(args)
     if args.benchmark in (SIMULATOR, MINIWOB):
         for option in ("data", "out", "references", "horizon", "history", "run"):
             if getattr(args, option) is not None:
