@@ -55,6 +55,16 @@ def spaces_of(platform: str) -> frozenset[Space]:
     return _SPACES[platform]
 
 
+def tools_of(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tools that a trajectory's `meta` tells, those that are not known here left out.
+
+    >>> tools_of({"tools": ["OCR", "Teleport"]})
+    ('OCR',)
+    """
+    names, known = meta.get("tools"), all_tools()
+    return tuple(name for name in names if isinstance(name, str) and name in known) if isinstance(names, list) else ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One decision: what is seen and remembered, and what the reference does from here on.
@@ -84,8 +94,7 @@ class Sample:
     @property
     def tools(self) -> tuple[str, ...]:
         """Names of the tools that may be called, where the trajectory tells them; unknown ones are left out."""
-        names, known = self.meta.get("tools"), all_tools()
-        return tuple(name for name in names if name in known) if isinstance(names, list) else ()
+        return tools_of(self.meta)
 
     def load_image(self) -> Image | None:
         """The screenshot that the planner sees, as PIL RGB, decoded anew at each call; None when there is none.

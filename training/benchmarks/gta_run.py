@@ -306,7 +306,7 @@ def step_trajectory(sample: GtaSample) -> Trajectory:
             made = _image([sample.root / path] if (path := _returned_image(returned)) else [])
             image = made if made.image_size is not None else image
     return Trajectory(id=sample.id, goal=goal_of(sample, sample.names), steps=tuple(steps), source="gta",
-                      platform="tools", split="test", licence="Apache-2.0")
+                      platform="tools", split="test", licence="Apache-2.0", meta={"tools": list(sample.tools)})
 
 
 def goal_of(sample: GtaSample, names: Sequence[str]) -> str:

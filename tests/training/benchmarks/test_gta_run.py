@@ -98,6 +98,7 @@ def test_each_step_is_told_the_recorded_calls_and_what_they_gave(tmp_path: Path)
     assert "How many apples are there twice?\nFiles: image/apples.png" in words
     assert '"expression": "7 + 5"' in words and '"expression": "12 * 2"' in words
     assert "[12]" in words and "Tool output:\n24" in words
+    assert "- Calculator(expression: text)" in words and "OCR(" not in words  # the query's tools, no others
     assert "image_url" in {part["type"] for part in third}
     assert "24 apples" not in words
 
