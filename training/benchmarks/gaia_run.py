@@ -39,6 +39,7 @@ from training.benchmarks.tool_runs import (
     finish,
     narrowed,
     open_run,
+    percent,
     planner_shelf,
     run_queries,
     tools_name,
@@ -110,7 +111,7 @@ def _finish(
         kinds = [call["kind"] for task in chosen for call in runs[task.id]["calls"]]
         return {
             **{name: official[name] for name in ("AnsAcc", "L1", "L2", "L3")},
-            "ToolAcc": code_exec(kind not in _MISFITS for kind in kinds),
+            "ToolAcc": percent(kind not in _MISFITS for kind in kinds),
             "CodeExec": code_exec(ok for task in chosen for ok in runs[task.id]["ran"]),
         }  # fmt: skip
 

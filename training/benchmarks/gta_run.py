@@ -8,7 +8,8 @@ answer is right; the steps after it are scored alike, which gives the accuracy b
 End to end (protocol "gta", GTA's every): the planner acts with the query's tools until it answers: AnsAcc with and
 without image generation, F1 of the four categories of tools, and beside them:
 
-    AnsAcc_strict, AnsAcc_T3   `is_right_strict` and T3-Agent's lenient verdict, of the objective answers
+    AnsAcc_objective           the official verdict of the objective answers alone, which needs no similarity of texts
+    AnsAcc_strict, AnsAcc_T3   `is_right_strict` and T3-Agent's lenient verdict on the same answers
     ToolAcc                    ours: `tool_accuracy`, recorded calls whose tool the planner called at all, T3-Agent's
                                tools counted for GTA's; given for both modes, in the first as ToolAcc_any
     CodeExec                   ours, see training.benchmarks.tool_runs; end to end only, since nothing runs step by step
@@ -45,7 +46,6 @@ from training.benchmarks.gta import (
     is_right_t3,
     read_samples,
     score_end_to_end,
-    score_t3,
     score_teacher_forced,
     tool_accuracy,
 )
@@ -65,6 +65,7 @@ from training.benchmarks.tool_runs import (
     known_tools,
     narrowed,
     open_run,
+    percent,
     planner_shelf,
     run_queries,
     store,
@@ -85,6 +86,8 @@ TOOLBOXES: dict[str, tuple[str, ...]] = {
            "image_edit", "ask_search_agent", "python"),
 }
 """Tools of every query by the name of the set; "" is each query's own. "t3" is what T3-Agent's run on GTA had."""
+OBJECTIVE = ("AnsAcc_objective", "AnsAcc_strict", "AnsAcc_T3")
+"""Figures of the objective answers."""
 RECORDED = "recorded tools"
 """What an evaluation step by step names in place of a tool agent."""
 _SOURCE = "open-compass/GTA, gta_bench.py (10eb3d2)"
@@ -208,17 +211,14 @@ def _finish_end(
 ) -> dict[str, Any]:  # fmt: skip
     runs = {sample.id: journal.records[sample.id] for sample in samples}
     moves = {sample.id: run_moves(sample, runs[sample.id]) for sample in samples}
-    answers = {id: run["answer"] for id, run in runs.items() if run["answer"] is not None}
     called = {id: [call["name"] for call in run["calls"]] for id, run in runs.items()}
 
     def score(chosen: Sequence[GtaSample]) -> dict[str, float | None]:
         official = score_end_to_end(chosen, moves, similarity=similarity)
-        objective = [sample for sample in chosen if isinstance(sample.answer, Mapping)]
+        parts = [verdicts[sample.id].parts for sample in chosen]
         return {
             **{name: official[name] for name in ("AnsAcc", "AnsAcc+ImgGen", "P_F1", "O_F1", "L_F1", "C_F1")},
-            "AnsAcc_objective": score_end_to_end(objective, moves)["AnsAcc"],
-            "AnsAcc_strict": score_end_to_end(objective, moves, matcher="strict")["AnsAcc"],
-            "AnsAcc_T3": score_t3(chosen, answers)["AnsAcc_T3"],
+            **{name: percent(found[name] for found in parts if name in found) for name in OBJECTIVE},
             "ToolAcc": tool_accuracy(chosen, called),
             "CodeExec": code_exec(ok for sample in chosen for ok in runs[sample.id]["ran"]),
         }  # fmt: skip
@@ -236,14 +236,16 @@ def _verdict(sample: GtaSample, answer: str | None, run: Sequence[Move], judge: 
         score = judge.image_score(run, sample.moves)
         return Verdict(success=None, parts={} if score is None else {"AnsAcc_ImgGen": score}, reference=None,
                        slices={**slices, "category": "image"})
-    is_objective = isinstance(sample.answer, Mapping)
     success = judge.verdict(answer or "", sample.answer)
-    parts = {}
-    if is_objective:
-        parts = {"AnsAcc_strict": float(bool(answer) and is_right_strict(answer, sample.answer)),
-                 "AnsAcc_T3": float(answer is not None and is_right_t3(answer, sample.answer))}
-    return Verdict(success=success if answer or success is None else 0.0, parts=parts, reference=answer_text(sample),
-                   slices={**slices, "category": "objective" if is_objective else "subjective"})
+    if not answer and success is not None:
+        success = 0.0  # as upstream, which does not look at an empty answer
+    if not isinstance(sample.answer, Mapping):
+        return Verdict(success=success, parts={}, reference=answer_text(sample),
+                       slices={**slices, "category": "subjective"})
+    found = (success, bool(answer) and is_right_strict(answer, sample.answer),
+             answer is not None and is_right_t3(answer, sample.answer))
+    return Verdict(success=success, parts=dict(zip(OBJECTIVE, map(float, found), strict=True)),
+                   reference=answer_text(sample), slices={**slices, "category": "objective"})
 
 
 def _read(settings: RunSettings) -> tuple[list[GtaSample], dict[str, str]]:

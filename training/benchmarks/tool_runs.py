@@ -401,6 +401,16 @@ def _answer_prediction(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"action": Action(type="finished", content=record["answer"]).to_json(), "outcome": str(Outcome.OK)}
 
 
+def percent(values: Iterable[float]) -> float | None:
+    """The mean of values in 0..1, in percent; None without any.
+
+    >>> percent([1.0, 0.0])
+    50.0
+    """
+    values = list(values)
+    return 100 * sum(values) / len(values) if values else None
+
+
 def figures_with_intervals(
     score: Callable[[Sequence[T]], Mapping[str, float | None]], queries: Sequence[T], *, seed: int = 0
 ) -> dict[str, dict[str, Any] | None]:
@@ -426,9 +436,9 @@ def figures_with_intervals(
             found[name] = None
             continue
         low, high = (float(edge) for edge in np.quantile(drawn[name], [0.025, 0.975])) if drawn[name] else (0.0, 100.0)
-        if low == high and value in (0, 100):
+        if round(low, 2) == round(high, 2) and round(value, 2) in (0, 100):
             num = sum(score([query])[name] is not None for query in queries)
-            low, high = (100 * edge for edge in wilson_interval(num if value else 0, num))
+            low, high = (100 * edge for edge in wilson_interval(num if round(value) else 0, num))
         found[name] = {"percent": round(value, 2), "ci95": [round(low, 2), round(high, 2)]}
     return found
 

@@ -145,6 +145,7 @@ def test_the_recorded_calls_really_run_end_to_end(tmp_path: Path) -> None:
     assert percents(summary, *names) == [100, 100, 100, 100, 100, 100, 80]  # the search of 5 calls is unavailable
     assert percents(summary, "L_F1", "O_F1") == pytest.approx([100, 100], abs=0.01)
     assert percents(summary, "P_F1", "C_F1") == [None, None]
+    assert summary["figures"]["O_F1"]["ci95"] == [34.24, 100.0]  # Wilson's for 2 of 2 queries
     assert summary["tool_failures"] == {"unavailable": 1}
     assert summary["step_success"] == {"rate": 1.0, "num": 3} and summary["stop_reasons"] == {"finished": 4}
     runs = [json.loads(line) for line in (tmp_path / "out" / "runs.jsonl").read_text().splitlines()]
