@@ -120,8 +120,8 @@ def _finish(
                          parts={}, reference=None, slices={"difficulty": f"{task.level}", "platform": "tools"})
         for task in tasks
     }  # fmt: skip
-    figures = {"num_hidden": sum(task.answer is None for task in tasks), "num_skipped": len(skipped),
-               "skipped": list(skipped), "figures": figures_with_intervals(score, tasks),
+    figures = {"num_hidden": sum(task.answer is None for task in tasks), "skipped": list(skipped),
+               "figures": figures_with_intervals(score, tasks),
                "submission": str(settings.out / SUBMISSION)}  # fmt: skip
     return finish(_SHEET, queries, verdicts, journal, settings, about, figures)
 

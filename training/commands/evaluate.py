@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         metavar="BENCHMARK", help="one of the benchmarks below")
     parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
                         help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny "
-                        "planner); also oracle of tools, of miniwob and offline (the recorded steps), random offline")
+                        "planner); also oracle of tools, miniwob, gta and offline (the recorded steps), random offline")
     parser.add_argument("--split", help="split of the tasks (default: test; offline all of a file)")
     parser.add_argument("--episodes", type=whole_number(1), metavar="N",
                         help="number of tasks (default: 96; 20 of each miniwob task, offline all of a file)")

@@ -21,6 +21,8 @@ from training.benchmarks.gaia_run import evaluate, query_of
 from training.benchmarks.recordings import recorded_step
 from training.benchmarks.tool_runs import RunSettings
 from training.cli import main
+from workbench.compare_html import render_leaderboard
+from workbench.compare_shelf import EvaluationShelf
 
 ROOT = Path(__file__).resolve().parents[3]
 INSPECT = call("inspect_file_as_text", file_path="table.csv")
@@ -83,6 +85,7 @@ def test_hidden_answers_are_not_scored_but_submitted(tmp_path: Path) -> None:
     assert percents(summary, "AnsAcc", "L1") == [None, None]
     assert (summary["num_hidden"], summary["step_success"], summary["episode_success"]) == (3, None, None)
     assert [line["model_answer"] for line in submission(tmp_path / "out")] == ["a", "b", "c"]
+    assert "not scored" in render_leaderboard(EvaluationShelf(tmp_path).list())
 
 
 def test_nothing_of_gaia_is_stored(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from executors.actions import Action
 from executors.errors import InputError, MissingFileError
 from executors.sandbox import SandboxLimits
 from tests.chat_server import completion, serve
+from tests.support import require_sandbox
 from tests.training.benchmarks.copies import GTA_QUERIES, call, dialog, query, say, text, write_gta, write_replay
 from training.benchmarks.comparison import compare, flips
 from training.benchmarks.evaluation import load_folder, stored_summaries
@@ -232,6 +233,23 @@ def test_tools_of_t3_agent_count_for_gta_s(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="toolbox"):
         evaluate_end(RunSettings(data=copy, planner=planner, out=tmp_path / "two", toolbox="t4"))
     assert "python" in TOOLBOXES["t3"]
+
+
+def test_calls_that_code_makes_are_counted_too(tmp_path: Path) -> None:
+    require_sandbox()
+    copy = write_gta(tmp_path / "gta", {"3": GTA_QUERIES["3"]})
+    goal = end_query(read_samples(copy)[0]).goal
+    code = "found = ask_search_agent(query='flag')\nfinal_answer(found)"
+    planner = write_replay(tmp_path / "plans.jsonl", {goal: [call("python", code=code)]})
+    summary = evaluate_end(
+        RunSettings(data=copy, planner=planner, out=tmp_path / "out", toolbox="t3"), similarity=same,
+        tool_options={"plugins": {"ask_search_agent": lambda query: "red and blue"}},
+    )  # fmt: skip
+    assert percents(summary, "AnsAcc", "ToolAcc", "CodeExec") == [100, 100, 100]
+    assert summary["stop_reasons"] == {"world_ended": 1}
+    run = json.loads((tmp_path / "out" / "runs.jsonl").read_text())
+    assert [(found["name"], found["arguments"]) for found in run["calls"]] == [
+        ("python", {"code": code}), ("ask_search_agent", {"query": "flag"})]  # fmt: skip
 
 
 def test_files_of_one_name_are_told_apart_and_named_back(tmp_path: Path) -> None:
