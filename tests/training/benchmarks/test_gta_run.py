@@ -252,6 +252,27 @@ def test_calls_that_code_makes_are_counted_too(tmp_path: Path) -> None:
         ("python", {"code": code}), ("ask_search_agent", {"query": "flag"})]  # fmt: skip
 
 
+def test_tools_that_look_at_images_ask_the_server(tmp_path: Path) -> None:
+    seen = query(dialog("What is it?", ("ImageDescription", {"image": "image/pens.png"}, text("a cat")), "a cat"),
+                 {"whitelist": [["cat"]], "blacklist": None}, "image/pens.png", tools=["ImageDescription"])  # fmt: skip
+    copy = write_gta(tmp_path / "gta", {"0": seen})
+    with serve((200, completion("a cat"))) as server:
+        settings = RunSettings(data=copy, planner="oracle", out=tmp_path / "out", vision_server=f"some/m@{server.url}")
+        summary = evaluate_end(settings)
+        parts = server.seen[0][2]["messages"][0]["content"]
+    assert percents(summary, "AnsAcc", "P_F1", "CodeExec") == pytest.approx([100, 100, 100], abs=0.01)
+    assert summary["tool_agent"] == "tools and some/m" and parts[0]["type"] == "image_url"
+    with pytest.raises(InputError, match="tools 'tools and some/m', not 'tools'"):
+        evaluate_end(RunSettings(data=copy, planner="oracle", out=tmp_path / "out"))
+
+
+def test_a_reactive_planner_and_chance_are_judged_too(tmp_path: Path) -> None:
+    copy = write_gta(tmp_path / "gta")
+    summary = evaluate_steps(RunSettings(data=copy, planner="random", out=tmp_path / "a", reactive=True, num_queries=2))
+    assert (summary["mode"], summary["horizon"], summary["data"]) == ("reactive", 1, "GTA, first 2 queries")
+    assert percents(summary, "ToolAcc") == [0] and list(summary["by_lookahead"]) == ["1"]
+
+
 def test_files_of_one_name_are_told_apart_and_named_back(tmp_path: Path) -> None:
     made = query(dialog("Compare.", ("OCR", {"image": "b/pens.png"}, text("a")), "a"), ["a"], "image/pens.png",
                  "b/pens.png", tools=["OCR"])  # fmt: skip
