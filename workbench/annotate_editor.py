@@ -186,7 +186,7 @@ def render_step_screen(work: Work, key: str, image_href: ImageHref, *, forecast:
         said = ("at the start" if before is None else call_text(before), seen.text)
     if not href or seen.image_size is None:
         shown = render_empty("This step has no screenshot", ()) if said is None else render_screen(
-            "", ImageSize(1, 1), marks, alt="Text without a screenshot", selected=mark.key, said=said)
+            "", ImageSize(1, 1), marks, alt="This step has no screenshot", selected=mark.key, said=said)
         return f'<div data-takes="">{shown}{rows}</div>'
     boxes: list[tuple[str, BoxNorm, str]] = [("an-private", box, "private: blurred in exports") for box in step.blur]
     if step.step.target is not None:
