@@ -10,9 +10,11 @@ import pytest
 from executors import tool_tasks
 from executors.actions import Action
 from executors.errors import ExecutorError, InputError
-from executors.tool_tasks import SPLITS, TEMPLATES, ToolTask, make_task, next_move, sample_tasks, usable_templates
+from executors.tool_tasks import SPLITS, TEMPLATES, ToolTask, base, make_task, next_move, sample_tasks, usable_templates
 from executors.tool_tasks.base import ToolTemplate, is_right
 from executors.tool_tasks.splits import task_of_meta
+from executors.toolbox.box import ToolResult
+from executors.toolbox.registry import prompt_text
 
 SEEDS = range(3)
 
@@ -133,16 +135,12 @@ def test_oracle_goes_on_from_any_state() -> None:
 
 def test_oracle_that_reads_nothing_useful_says_so() -> None:
     task = make_task("basket", "test", 5)
-    from executors.toolbox.box import ToolResult
-
     first = next_move(task, []).action
     with pytest.raises(ExecutorError, match="oracle of basket cannot go on"):
         next_move(task, [(first, ToolResult(text="an empty file"))])
 
 
 def test_what_is_missing_is_told_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from executors.tool_tasks import base
-
     monkeypatch.setattr(base.shutil, "which", lambda name: None)
     monkeypatch.setattr(base, "bubblewrap_problem", lambda: "bwrap is not installed")
     monkeypatch.setattr(base, "find_spec", lambda name: None)
@@ -162,7 +160,5 @@ def test_random_wrong_answers_are_not_right() -> None:
 
 
 def test_all_that_tasks_call_is_told_to_planners() -> None:
-    from executors.toolbox.registry import prompt_text
-
     assert "Calculator(" in prompt_text(tool_tasks.TOOLS)
     assert set(SPLITS) == {"train", "val", "test", "task_unseen"}

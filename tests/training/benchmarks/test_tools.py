@@ -9,15 +9,21 @@ import pytest
 
 from executors.actions import Action
 from executors.errors import ExecutorError, InputError
+from executors.simulator import make_task as make_gui_task
+from executors.simulator import record_episode
 from executors.tool_tasks import TEMPLATES, make_task, usable_templates
 from executors.tool_tasks import base as task_base
-from executors.trajectory import read_trajectories
+from executors.toolbox.box import ToolResult
+from executors.trajectory import Observation, Step, Trajectory, read_trajectories, write_trajectories
+from tests.chat_server import completion, serve
 from tests.training.planner_helpers import ScriptedPlanner
 from training.benchmarks import tools
 from training.benchmarks.tools import evaluate, oracle_planner, record_trajectories, run_oracle
 from training.cli import main
 from training.config import ForecastConfig
 from training.episode_record import StopReason, load_episode
+from training.forecast import format_reply
+from training.plan_act import Episode
 from training.planner import ReplayPlanner
 from training.samples import build_samples
 
@@ -63,13 +69,8 @@ def test_a_planner_without_words_stops_and_leaves_no_folder(few_templates, tmp_p
 
 
 def test_an_oracle_whose_tool_fails_ends_with_an_error(monkeypatch):
-    broken = lambda self, name, arguments: tools_result("broken")  # noqa: E731
-    from executors.toolbox.box import ToolResult
-
-    def tools_result(text):
-        return ToolResult(kind="failed", text=text)
-
-    monkeypatch.setattr("executors.toolbox.box.Toolbox.call", broken)
+    broken = ToolResult(kind="failed", text="broken")
+    monkeypatch.setattr("executors.toolbox.box.Toolbox.call", lambda self, name, arguments: broken)
     record = run_oracle(TASK)
     assert record.stop_reason is StopReason.EXECUTOR_ERROR and record.num_errors == 3 and record.success is False
     with pytest.raises(ExecutorError, match="oracle does not solve"):
@@ -78,12 +79,8 @@ def test_an_oracle_whose_tool_fails_ends_with_an_error(monkeypatch):
 
 
 def test_oracle_planner_foresees_all_its_steps():
-    planner = oracle_planner(TASK)
-    world = TASK.open()
-    from training.plan_act import Episode
-
-    episode = Episode(world, planner, meta=TASK.meta)
-    record = episode.run()
+    planner, world = oracle_planner(TASK), TASK.open()
+    record = Episode(world, planner, meta=TASK.meta).run()
     world.close()
     assert record.success and [len(step.forecast.steps) for step in record.steps] == [3, 2, 1]
 
@@ -102,9 +99,6 @@ def test_recorded_trajectories_become_samples_that_know_their_tools(tmp_path, ca
 
 
 def test_the_prompt_tells_tools_only_where_there_are_some():
-    from executors.simulator import make_task as make_gui_task
-    from executors.simulator import record_episode
-
     gui = record_episode(make_gui_task("alarm_on", "train", 0))
     text = str(next(build_samples([gui], ForecastConfig())).messages(ForecastConfig()))
     assert "You operate a device" in text and "Tools you can call" not in text
@@ -126,8 +120,6 @@ def test_episode_command_solves_a_task_and_keeps_it(task, tmp_path, capsys):
 def test_episode_command_takes_a_goal_and_files(tmp_path, capsys):
     (tmp_path / "a.csv").write_text("name,price\nmilk,12\n")
     plan = tmp_path / "plan.jsonl"
-    from executors.trajectory import Observation, Step, Trajectory, write_trajectories
-
     steps = [
         Step(observation=Observation(), instruction="read",
              action=Action(type="tool_call", name="FileInspector", arguments={"file_path": "a.csv"})),
@@ -186,3 +178,18 @@ def test_a_task_that_cannot_run_here_is_told(monkeypatch, capsys):
     assert main(["episode", "--env", "tools", "--task", "sign_code"]) == 2
     assert "tool task 'sign_code' cannot be run here: the program tesseract" in capsys.readouterr().err
     assert "sign_code" in usable_templates("test")[1]
+
+
+def test_a_model_behind_a_server_is_told_the_tools_and_solves_a_task(capsys):
+    planner = oracle_planner(TASK)
+    replies = [format_reply("", forecast.steps[:1]) for forecast in planner._forecasts[TASK.goal]]
+    with serve(*((200, completion(reply)) for reply in replies)) as server:
+        assert main(["episode", "--env", "tools", "--task", "basket", "--seed", "3",
+                     "--planner", f"openai:some/model@{server.url}"]) == 0  # fmt: skip
+        asked = [body["messages"][0]["content"] for _, _, body in server.seen]
+    assert "Ended: finished, success" in capsys.readouterr().out
+    assert len(asked) == 3 and all([part["type"] for part in content] == ["text"] for content in asked)
+    first, second = asked[0][0]["text"], asked[1][0]["text"]
+    assert first.startswith("You solve a task for a user by calling tools")
+    assert "- Calculator(expression: text) -> text" in first
+    assert "files: prices.csv" in first and "name | price" in second and "FileInspector" in second
