@@ -75,7 +75,6 @@ from training.benchmarks.tool_runs import (
 from training.forecast import Forecast
 from training.planner import Planner, ReplayPlanner, load_planner
 
-MODES = ("step", "end")
 ORACLE = "oracle"
 """Name of the planner that repeats what is recorded; end to end the calls really run."""
 MAX_STEPS = 10
