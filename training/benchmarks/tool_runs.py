@@ -259,8 +259,8 @@ def run_record(episode: Episode, executor: ToolExecutor, *, is_private: bool) ->
 
     "calls" has name, arguments and kind of failure (None for none) of every call; those that code made follow the
     code's own. "ran" has for each action whether it ran without an error. "failed" says why the query counts as not
-    run. A private data set's record has no arguments, and of "failed" only the part that failed: a planner's words may
-    quote what it was asked.
+    run. A private data set's record has no arguments, no names that are no tool's, and of "failed" only the part that
+    failed: a planner's words may quote what it was asked.
     """
     results = iter([result for _, result in executor.calls])
     calls: list[dict[str, Any]] = []
@@ -275,7 +275,9 @@ def run_record(episode: Episode, executor: ToolExecutor, *, is_private: bool) ->
     is_failed = episode.stop_reason is StopReason.EXECUTOR_ERROR
     failed = (episode.errors[-1] if episode.errors else "unknown") if is_failed else None
     if is_private:
-        calls = [{"name": call["name"], "kind": call["kind"]} for call in calls]
+        known = all_tools()
+        calls = [{"name": name if (name := call["name"]) in known else "(unknown)", "kind": call["kind"]}
+                 for call in calls]
         failed = failed and failed.partition(":")[0]
     return {"answer": executor.answer, "calls": calls, "ran": ran, "stop_reason": str(episode.stop_reason),
             "num_steps": len(episode.steps), "num_errors": episode.num_errors, "failed": failed}

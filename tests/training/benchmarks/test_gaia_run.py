@@ -92,7 +92,7 @@ def test_nothing_of_gaia_is_stored(tmp_path: Path) -> None:
     copy = write_gaia(tmp_path / "gaia")
     planner = replay(
         tmp_path / "plans.jsonl", copy, [call("ask_search_agent", query="the SECRETQUESTION of one"), say("5")],
-        [INSPECT, call("python", code="print('SECRETFILE')"), say("no")], [say("no")],
+        [INSPECT, call("python", code="print('SECRETFILE')"), say("no")], [call("SECRETQUESTION"), say("no")],
     )  # fmt: skip
     lines: list[str] = []
     for _ in range(2):
