@@ -16,6 +16,7 @@ from executors.errors import ExecutorError, InputError
 from executors.tool_tasks import ToolTask, next_move, sample_tasks, usable_templates
 from executors.trajectory import Trajectory
 from training.benchmarks.episodes import episode_scores, success_by
+from training.benchmarks.statistics import wilson_interval
 from training.episode_record import EpisodeRecord
 from training.forecast import Forecast, ForecastStep
 from training.plan_act import Episode, run_batch
@@ -40,8 +41,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The scores of a planner on a split, as one JSON object.
 
-    A tool that fails is told to the planner and counted in `tool_errors`; a planner's server or a sandbox that fails is
-    counted in `num_errors`, and the episode is wrong where it was not reached anyway.
+    A tool that fails is told to the planner and counted in `tool_errors`, of whose share of the calls
+    `tool_errors_ci95` is the interval (None without calls). A planner's server or a sandbox that fails is counted in
+    `num_errors`, and the episode is wrong where it was not reached anyway.
 
     Args:
         planner: who is judged; None for the tasks' oracles.
@@ -69,8 +71,8 @@ def evaluate(
             records = run_batch(
                 episodes, planner, batch_size=batch_size, on_done=lambda episode: _end(episode, on_progress)
             )
-    calls = [
-        step for record in records for step in record.steps
+    failed = [
+        not step.had_effect for record in records for step in record.steps
         if step.error is None and step.action is not None and step.action.type == "tool_call"
     ]  # fmt: skip
     return {
@@ -80,8 +82,9 @@ def evaluate(
         "seed": seed,
         "mode": "reactive" if reactive or planner is None else "anticipatory",
         **episode_scores(records),
-        "tool_calls": len(calls),
-        "tool_errors": sum(not step.had_effect for step in calls),
+        "tool_calls": len(failed),
+        "tool_errors": sum(failed),
+        "tool_errors_ci95": [round(edge, 4) for edge in wilson_interval(sum(failed), len(failed))] if failed else None,
         "by_template": success_by([task.template.name for task in tasks], [r.success is True for r in records]),
         "left_out": left_out,
         "seconds": round(time.perf_counter() - started, 2),

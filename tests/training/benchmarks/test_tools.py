@@ -51,6 +51,7 @@ def test_a_planner_whose_calls_fail_is_wrong_and_its_failures_are_counted(few_te
     lines = []
     result = evaluate(planner, "test", 2, 0, max_steps=3, batch_size=2, on_progress=lines.append)
     assert (result["success_rate"], result["tool_calls"], result["tool_errors"]) == (0.0, 6, 6)
+    assert result["tool_errors_ci95"][0] > 0.5
     assert result["stop_reasons"] == {"max_steps": 2} and result["num_errors"] == 0
     assert len(lines) == 2 and "max_steps after 3 steps" in lines[0]
 
@@ -65,6 +66,7 @@ def test_a_planner_without_words_stops_and_leaves_no_folder(few_templates, tmp_p
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     result = evaluate(ScriptedPlanner("nothing"), "test", 2, 0)
     assert result["stop_reasons"] == {"parse_failure": 2} and result["parse_failure_rate"] == 1.0
+    assert (result["tool_calls"], result["tool_errors_ci95"]) == (0, None)
     assert list(tmp_path.iterdir()) == []
 
 
