@@ -377,6 +377,9 @@ class Stage2Config:
     point_tolerance: float = 0.14
     """Greatest normalised distance to the reference point that counts as a match where no target box is known
     (OS-Atlas's 14 % rule); with a box the point must lie in it."""
+    answer_match: str = "exact"
+    """How a tool's result and a final answer are compared with the recorded ones: exact (letters, without case and
+    outer spaces), gaia or gta (those benchmarks' own rules)."""
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
     """Group sampling and loss."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -388,6 +391,8 @@ class Stage2Config:
 
     def __post_init__(self) -> None:
         _check(0 < self.point_tolerance <= 1, "point_tolerance", self.point_tolerance, "0..1")
+        rules = ("exact", "gaia", "gta")
+        _check(self.answer_match in rules, "answer_match", self.answer_match, f"one of {', '.join(rules)}")
         _check_stage(self.model, self.grpo, self.optim)
         _check(0 <= self.eval_samples <= 100_000, "eval_samples", self.eval_samples, "0..100000 samples")
 

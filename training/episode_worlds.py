@@ -1,4 +1,5 @@
-"""The worlds that `tracer1 episode` acts in, opened from its options: the simulator, MiniWoB++, a desktop, a phone."""
+"""The worlds that `tracer1 episode` acts in, opened from its options: the simulator, MiniWoB++, tools, a
+desktop, a phone."""
 
 from __future__ import annotations
 
@@ -7,12 +8,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from executors.errors import InputError
+from executors.errors import InputError, MissingFileError
 from executors.executor import Executor
 from executors.safety import GuardedExecutor
 from executors.simulator import SimulatorExecutor, Task, make_task, sample_tasks
+
+if TYPE_CHECKING:
+    from executors.tool_tasks import ToolTask
+    from training.planner import Planner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +25,7 @@ class World:
     """A device and what is said about it.
 
     `goal` is a person's own, None for the device's. `should_stop()` is true once a person or a limit has ended acting.
+    `oracle()` makes the planner that does what is right, None where nobody knows it.
     """
 
     executor: Executor
@@ -27,6 +33,7 @@ class World:
     goal: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     should_stop: Callable[[], bool] = lambda: False
+    oracle: Callable[[], Planner] | None = None
 
 
 def open_world(args: argparse.Namespace) -> World:
@@ -45,8 +52,8 @@ def open_world(args: argparse.Namespace) -> World:
 
 
 _OPTIONS = {
-    "split": ("simulator",), "task": ("simulator", "miniwob"), "serial": ("android",), "guard": ("desktop", "android"),
-    "tool_agent": ("miniwob", "desktop", "android"),
+    "split": ("simulator", "tools"), "task": ("simulator", "miniwob", "tools"), "serial": ("android",),
+    "guard": ("desktop", "android"), "tool_agent": ("miniwob", "desktop", "android"), "file": ("tools",),
 }  # fmt: skip
 
 
@@ -77,6 +84,33 @@ def _miniwob(args: argparse.Namespace) -> World:
     )  # fmt: skip
 
 
+def _tools(args: argparse.Namespace) -> World:
+    from executors import tool_tasks
+    from executors.tool_world import ToolExecutor
+
+    if args.goal is not None:
+        files = {Path(name).name: Path(name) for name in args.file or ()}
+        if missing := next((path for path in files.values() if not path.is_file()), None):
+            raise MissingFileError(f"--file {missing} does not exist: name a file")
+        world = ToolExecutor(args.goal, files, tools=tool_tasks.TOOLS)
+        about = f"tools, {len(files)} file{'' if len(files) == 1 else 's'}"
+        return World(executor=world, about=about, goal=args.goal, meta={"env": "tools", "tools": list(world.tools)})
+    if args.file is not None:
+        raise InputError("--file belongs to --goal: a task brings its own files")
+    split = args.split or "test"
+    task = tool_tasks.sample_tasks(split, 1, args.seed)[0] if args.task is None else tool_tasks.make_task(
+        args.task, split, args.seed)
+    if (missing := task.template.missing) is not None:
+        raise InputError(f"tool task {task.template.name!r} cannot be run here: {missing}")
+    return World(executor=task.open(), about=task.id, meta=task.meta, oracle=lambda: _oracle_of(task))
+
+
+def _oracle_of(task: ToolTask) -> Planner:
+    from training.benchmarks.tools import oracle_planner
+
+    return oracle_planner(task)
+
+
 def _desktop(args: argparse.Namespace) -> World:
     from executors.guarding import guard_desktop
 
@@ -103,7 +137,7 @@ def _real(guard: GuardedExecutor, about: str, meta: dict[str, Any]) -> World:
 
 
 _WORLDS: dict[str, Callable[[argparse.Namespace], World]] = {
-    "simulator": _simulator, "miniwob": _miniwob, "desktop": _desktop, "android": _android,
+    "simulator": _simulator, "miniwob": _miniwob, "tools": _tools, "desktop": _desktop, "android": _android,
 }  # fmt: skip
 WORLDS = tuple(_WORLDS)
 

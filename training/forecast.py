@@ -102,7 +102,7 @@ def parse_forecast(
         text: the whole reply; the plan is what follows the last `</think>`.
         horizon: T, at least 1; the most steps that are kept.
         family: the frame and syntax of coordinates, where the model writes them.
-        image: the screenshot's size, for families that count pixels.
+        image: the screenshot's size, for families that count pixels; without one there is nothing to point at.
 
     >>> parse_forecast('Home</think>1. click() | tap the "Notes" icon', horizon=4).steps[0].instruction
     'tap the "Notes" icon'
@@ -162,7 +162,7 @@ def _parse_step(
     rest = plan[after:end].strip()
     if not rest.startswith("|"):
         return None, end + 1, "no bar and instruction after the call", "structural"
-    action = build_action(raw_call, family, image, need_targets=False)
+    action = build_action(raw_call, family, image or ImageSize(1, 1), need_targets=False)
     if isinstance(action, str):
         return None, end + 1, action, "content"
     instruction = rest[1:].strip()

@@ -129,6 +129,7 @@ class Episode:
             observation=self.observation,
             spaces=self.executor.spaces,
             horizon=1 if self.reactive else None,
+            tools=tuple(getattr(self.executor, "tools", ())),  # only a world of tools has some
         )
 
     def plan(self) -> Forecast | None:

@@ -34,6 +34,7 @@ class PlanRequest:
     """One question to a planner: the goal, all past steps, and what is seen now.
 
     `horizon` is T for this request when not the planner's own (1 asks for one step, a reactive planner).
+    `tools` names what may be called, in a world of tools.
     """
 
     goal: str
@@ -41,11 +42,13 @@ class PlanRequest:
     observation: Observation
     spaces: frozenset[Space]
     horizon: int | None = None
+    tools: tuple[str, ...] = ()
 
     def messages(self, config: ForecastConfig) -> list[dict[str, Any]]:
         """The chat messages that ask this question, see `training.prompts.build_messages`."""
         return build_messages(
-            self.goal, self.history, self.observation, config, spaces=self.spaces, horizon=self.horizon
+            self.goal, self.history, self.observation, config, spaces=self.spaces, horizon=self.horizon,
+            tools=self.tools,
         )
 
 

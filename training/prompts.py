@@ -1,7 +1,8 @@
 """The planner's prompt: goal, text history and screenshot as chat messages.
 
 Two styles. "compact" is for planners trained from nothing in this project: a few words, the same every time. "full"
-explains task, action space and grammar to a model that has never seen them (assets/prompts/planner_full.txt).
+explains task, action space and grammar to a model that has never seen them (assets/prompts/planner_full.txt, and
+planner_tools.txt where only tools can be called: the one place where a planner is told which tools there are).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.actions import Action, Space, format_call, prompt_text
+from executors.toolbox.registry import prompt_text as tools_text
 from executors.trajectory import Observation, Step
 from training.config import ForecastConfig
 
@@ -41,6 +43,7 @@ def build_messages(
     *,
     spaces: frozenset[Space],
     horizon: int | None = None,
+    tools: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Chat messages in the transformers form; the screenshot is one {"type": "image"} part before the text.
 
@@ -51,13 +54,14 @@ def build_messages(
         config: horizon, K, style and coordinate frame.
         spaces: the action spaces of the device; only the full style lists them.
         horizon: T to ask for, when not the config's (1 for a reactive planner).
+        tools: names of the tools that may be called; only the full style describes them.
     """
     steps = horizon or config.horizon
     recent = history[-config.history_length :] if config.history_length else []
     if config.prompt_style == "compact":
         text = _compact_text(goal, recent, observation, steps)
     else:
-        text = _full_text(goal, recent, len(history), observation, config, spaces, steps)
+        text = _full_text(goal, recent, len(history), observation, config, spaces, steps, tools)
     content: list[dict[str, Any]] = [{"type": "text", "text": text}]
     if observation.image_size is not None:
         content.insert(0, {"type": "image"})
@@ -78,6 +82,7 @@ def _full_text(
     config: ForecastConfig,
     spaces: frozenset[Space],
     num_steps: int,
+    tools: Sequence[str],
 ) -> str:
     first = num_past - len(recent) + 1
     lines = [
@@ -85,15 +90,17 @@ def _full_text(
         f"{format_call(item.action, family=config.family, image=observation.image_size)} | {item.instruction}"
         for number, item in enumerate(recent, start=first)
     ]
-    return _full_template().format(
+    template = "planner_tools" if spaces == {Space.TOOLS} else "planner_full"
+    return _template(template).format(
         goal=goal,
         history="\n".join(lines) or "nothing yet",
         seen=f"\nTool output:\n{observation.text}\n" if observation.text else "",
         actions=prompt_text(*spaces, with_points=config.with_points),
         horizon=num_steps,
+        tools=f"\nTools you can call:\n{tools_text(tools)}\n" if tools else "",
     )
 
 
 @cache
-def _full_template() -> str:
-    return (_PROMPTS / "planner_full.txt").read_text(encoding="utf-8")
+def _template(name: str) -> str:
+    return (_PROMPTS / f"{name}.txt").read_text(encoding="utf-8")

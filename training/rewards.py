@@ -9,7 +9,7 @@ the formulas but publishes neither sim, rep, nor any weight:
 3. Steps beyond the end of the reference, and steps after the forecast's own `finished` or `call_user`, count as
    repetitions unless `RewardConfig.overlong` is "ignore": without this, a longer forecast would never cost anything.
 4. A reply without one readable step gets `RewardConfig.parse_failure` in place of R.
-5. Stage 2's match of coordinates, texts and answers is spelled out in `grounded_reward`.
+5. Stage 2's match of coordinates, texts and answers is spelled out in `grounded_reward` and `tool_reward`.
 
 Legend: T forecast horizon, t lookahead counted from 1.
 """
@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from executors.errors import ExecutorError
 from executors.geometry import BoxNorm, PointNorm
 from executors.tool_agents import Grounding
 from executors.trajectory import Step
+from training.benchmarks import gaia, gta
 from training.config import RewardConfig
 from training.forecast import Forecast, ForecastStep
 
@@ -48,6 +49,15 @@ class StepReward:
         """A JSON object with the numbers rounded to six decimals."""
         record = {"sim": round(self.sim, 6), "rep": self.rep, "discounted": round(self.discounted, 6)}
         return {**record, "is_overlong": True} if self.is_overlong else record
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutcome:
+    """What a call gave: its text (or why it failed), and size and pixels of the image it made, None without one."""
+
+    text: str
+    is_ok: bool
+    pixels: tuple[tuple[int, int], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +227,9 @@ def repetition(steps: Sequence[ForecastStep], kind: str) -> float:
     return 0.0
 
 
-def grounded_reward(result: Grounding | ExecutorError | None, reference: Step, tolerance: float) -> float | None:
+def grounded_reward(
+    result: Grounding | ExecutorError | None, reference: Step, tolerance: float, answer_match: str = "exact"
+) -> float | None:
     """Stage 2's reward of the first forecast step: 1[coordinate match] for GUI steps, 1[answer match] for tool steps.
 
     The action type must be equal, and then:
@@ -226,8 +238,8 @@ def grounded_reward(result: Grounding | ExecutorError | None, reference: Step, t
       a drag starts so, and ends within `tolerance` of the recorded end;
     - text, keys, direction, app, option and answer are equal, without regard to case and outer spaces. A newline at
       the end of typed text submits it, so both must have one or neither. Keys may stand in any order;
-    - a tool call has the same name and equal arguments;
-    - `finished` matches by type, and by its answer where the reference has one; `call_user` matches by type.
+    - a tool call has the same name and equal arguments (where it can be carried out, `tool_reward` judges instead);
+    - `finished` matches by type, and by its answer (`answer_match`) where the reference has one; `call_user` by type.
 
     `wait` matches by type, `scroll` by direction, `type` by text: their optional points and seconds do not count.
 
@@ -236,6 +248,7 @@ def grounded_reward(result: Grounding | ExecutorError | None, reference: Step, t
             itself failed.
         reference: the recorded step with its grounded action and, where known, the target's box.
         tolerance: greatest normalised distance to a recorded point, 0..1.
+        answer_match: the rule for final answers, a key of `ANSWER_MATCHES`.
 
     Returns:
         1.0 or 0.0. A reply that cannot be read, and an instruction to which the agent finds no target or several, are
@@ -255,7 +268,37 @@ def grounded_reward(result: Grounding | ExecutorError | None, reference: Step, t
         return None
     if result is None or result.action is None:
         return 0.0
-    return float(_matches(result.action, reference, tolerance))
+    return float(_matches(result.action, reference, tolerance, ANSWER_MATCHES[answer_match]))
+
+
+def tool_reward(
+    outcome: ToolOutcome | ExecutorError, reference: ToolOutcome | ExecutorError, answer_match: str
+) -> float | None:
+    """Stage 2's reward of a tool call that was carried out: 1[answer match] with what the recorded call gives.
+
+    Images that both made are compared by their pixels, else the texts by the rule. A call that failed is wrong, however
+    it was worded, and another tool that gives the same is right.
+
+    Args:
+        outcome: what the forecast's call gave in the recorded state, or why that state could not be reached.
+        reference: the same of the recorded call.
+        answer_match: a key of `ANSWER_MATCHES`.
+
+    Returns:
+        1.0 or 0.0; None where the state was not reached or the recorded call fails here, so that nobody can tell.
+
+    >>> tool_reward(ToolOutcome("48", True), ToolOutcome("48", True), "exact")
+    1.0
+    >>> tool_reward(ToolOutcome("Error: Calculator: ...", False), ToolOutcome("48", True), "exact")
+    0.0
+    """
+    if isinstance(outcome, ExecutorError) or isinstance(reference, ExecutorError) or not reference.is_ok:
+        return None
+    if not outcome.is_ok:
+        return 0.0
+    if outcome.pixels is not None and reference.pixels is not None:
+        return float(outcome.pixels == reference.pixels)
+    return float(ANSWER_MATCHES[answer_match](outcome.text, reference.text))
 
 
 def has_target(reference: Step) -> bool:
@@ -271,12 +314,16 @@ def has_target(reference: Step) -> bool:
     )
 
 
-def _matches(action: Action, reference: Step, tolerance: float) -> bool:
+def _matches(
+    action: Action, reference: Step, tolerance: float, is_same_answer: Callable[[str, str], bool]
+) -> bool:
     wanted = reference.action
     if action.type != wanted.type:
         return False
     if action.type == "call_user" or (action.type == "finished" and not (wanted.content or "").strip()):
         return True
+    if action.type == "finished":
+        return is_same_answer(action.content or "", wanted.content)
     for arg in wanted.spec.args:
         mine, theirs = getattr(action, arg.name), getattr(wanted, arg.name)
         if arg.kind is ArgKind.SECONDS or (arg.kind is ArgKind.POINT and not arg.required):
@@ -369,3 +416,17 @@ def _exact_key(step: ForecastStep) -> Hashable:
 
 def _target_key(step: ForecastStep) -> Hashable:
     return _operation_key(step.action), tuple(_labels(step.instruction)) or tuple(_words(step.instruction))
+
+
+def _is_in(answer: str, truth: str) -> bool:
+    """GTA's rule with the truth as its one alias."""
+    return gta.is_right_official(answer, {"whitelist": [[truth]]})
+
+
+ANSWER_MATCHES: dict[str, Callable[[str, str], bool]] = {
+    "exact": lambda answer, truth: _equal_argument(ArgKind.TEXT, answer, truth),
+    "gaia": gaia.is_right,
+    "gta": _is_in,
+}
+"""Rules by which an answer matches the recorded one: (answer, truth) -> whether it does. "exact" looks at letters
+without case and outer spaces; the others are the scorers of GAIA and GTA, with their quirks."""

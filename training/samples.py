@@ -13,13 +13,14 @@ What a sample's continuation may hold (`build_samples`):
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from executors.actions import Space
 from executors.errors import InputError
 from executors.geometry import ImageSize, smart_resize
+from executors.toolbox.registry import all_tools
 from executors.trajectory import Observation, Step, Trajectory
 from training.config import ForecastConfig
 from training.forecast import ForecastStep, without_points
@@ -54,13 +55,24 @@ def spaces_of(platform: str) -> frozenset[Space]:
     return _SPACES[platform]
 
 
+def tools_of(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tools that a trajectory's `meta` tells, those that are not known here left out.
+
+    >>> tools_of({"tools": ["OCR", "Teleport"]})
+    ('OCR',)
+    """
+    names, known = meta.get("tools"), all_tools()
+    return tuple(name for name in names if isinstance(name, str) and name in known) if isinstance(names, list) else ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One decision: what is seen and remembered, and what the reference does from here on.
 
     `id` is "<trajectory>/<step>", steps counted from 0. `steps` is the reference continuation (1..T steps, the present
     one first), `first_step` the recorded present step with its grounded action and target box. `ends_in_window` says
-    that the trajectory's last step is among `steps`. `history` holds all past steps, oldest first.
+    that the trajectory's last step is among `steps`. `history` holds all past steps, oldest first. `meta` is the
+    trajectory's.
 
     Pixels are not held: a screenshot with a file is read from it when asked for, one without is kept as PNG bytes.
     `observation.image_size` is the size that the planner sees, after `max_pixels`.
@@ -75,8 +87,14 @@ class Sample:
     first_step: Step
     ends_in_window: bool
     spaces: frozenset[Space]
+    meta: Mapping[str, Any] = field(default_factory=dict)
     png: bytes | None = None
     max_pixels: int = 0
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """Names of the tools that may be called, where the trajectory tells them; unknown ones are left out."""
+        return tools_of(self.meta)
 
     def load_image(self) -> Image | None:
         """The screenshot that the planner sees, as PIL RGB, decoded anew at each call; None when there is none.
@@ -94,7 +112,8 @@ class Sample:
     def messages(self, forecast: ForecastConfig, *, horizon: int | None = None) -> list[dict[str, Any]]:
         """The planner's prompt for this sample, see `build_messages`."""
         return build_messages(
-            self.goal, self.history, self.observation, forecast, spaces=self.spaces, horizon=horizon
+            self.goal, self.history, self.observation, forecast, spaces=self.spaces, horizon=horizon,
+            tools=self.tools,
         )
 
 
@@ -133,6 +152,7 @@ def build_samples(
                 first_step=replace(step, observation=observation),
                 ends_in_window=window[-1] == len(trajectory.steps) - 1,
                 spaces=spaces,
+                meta=trajectory.meta,
                 png=png,
                 max_pixels=max_pixels,
             )

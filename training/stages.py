@@ -16,6 +16,8 @@ How Stage 2 (grounded reinforcement fine-tuning) differs from the paper:
 3. An agent that fails takes its completion out of the group; one that finds no target or several gives 0. Samples
    whose recorded action lacks the point it needs are left out and counted: no reply could match them.
 4. Completions with equal first steps ask the agent once.
+5. A sample of a tool task has its first step really carried out, in a sandbox brought to the recorded state; what it
+   gives is compared with what the recorded call gives there (training.tool_steps, training.rewards.tool_reward).
 """
 
 from __future__ import annotations
@@ -32,8 +34,16 @@ from training.checkpoint import load_model_and_processor, read_planner_settings,
 from training.config import ForecastConfig, LoraConfig, RewardConfig, Stage1Config, Stage2Config
 from training.datasets.simulator import load_trajectories
 from training.forecast import Forecast, ForecastStep, parse_forecast
-from training.rewards import TrajectoryReward, grounded_reward, has_target, trajectory_reward
+from training.rewards import (
+    ToolOutcome,
+    TrajectoryReward,
+    grounded_reward,
+    has_target,
+    tool_reward,
+    trajectory_reward,
+)
 from training.samples import Sample, build_samples
+from training.tool_steps import ToolStepRunner
 
 if TYPE_CHECKING:
     from training.run_folder import RunFolder
@@ -126,12 +136,14 @@ class GroundedRewardFunction(_StageReward):
     metric_names = _PARSE_METRICS | {"grounded_share", "type_match", "num_errors"}
 
     def __init__(
-        self, samples: Sequence[Sample], forecast: ForecastConfig, agent: ToolAgent, tolerance: float
+        self, samples: Sequence[Sample], forecast: ForecastConfig, agent: ToolAgent, tolerance: float,
+        answer_match: str = "exact",
     ) -> None:
         """`samples` in the order of the dataset's "sample" column."""
         super().__init__(samples, forecast)
         self.agent = agent
-        self.tolerance = tolerance
+        self.tolerance, self.answer_match = tolerance, answer_match
+        self._tools = ToolStepRunner()
 
     def __call__(self, *, completions: list[Any], sample: list[int], log_metric: Any, **_: Any) -> list[float | None]:
         """1 or 0 for each completion, None where the agent failed; what the agent said goes to `scores`."""
@@ -146,13 +158,16 @@ class GroundedRewardFunction(_StageReward):
             if key not in asked:
                 asked[key] = self._ground(self.samples[index], forecast.first)
             results.append(asked[key])
+        carried = [self._carry_out(result, self.samples[index]) for result, index in zip(results, sample, strict=True)]
         rewards = [
-            grounded_reward(result, self.samples[index].first_step, self.tolerance)
-            for result, index in zip(results, sample, strict=True)
+            grounded_reward(result, self.samples[index].first_step, self.tolerance, self.answer_match)
+            if outcomes is None
+            else tool_reward(*outcomes, self.answer_match)
+            for result, outcomes, index in zip(results, carried, sample, strict=True)
         ]
         self.scores = [
-            {**_record(forecast, reward), "grounding": _grounding_to_json(result)}
-            for forecast, reward, result in zip(forecasts, rewards, results, strict=True)
+            {**_record(forecast, reward), "grounding": _grounding_to_json(result), **_outcome_to_json(outcomes)}
+            for forecast, reward, result, outcomes in zip(forecasts, rewards, results, carried, strict=True)
         ]
         _log_parsing(forecasts, log_metric)
         num = len(results)
@@ -162,8 +177,24 @@ class GroundedRewardFunction(_StageReward):
             for forecast, index in zip(forecasts, sample, strict=True)
         ]
         log_metric("type_match", sum(types) / num)
-        log_metric("num_errors", float(sum(isinstance(result, ExecutorError) for result in results)))
+        failed = [
+            isinstance(part, ExecutorError) for result, outcomes in zip(results, carried, strict=True)
+            for part in (result, *(outcomes or ())[:1])
+        ]
+        log_metric("num_errors", float(sum(failed)))
         return rewards
+
+    def _carry_out(
+        self, result: Grounding | ExecutorError | None, sample: Sample
+    ) -> tuple[ToolOutcome | ExecutorError, ToolOutcome | ExecutorError] | None:
+        """What the forecast's call and the recorded one give; None where not both are calls in a known task."""
+        if not isinstance(result, Grounding) or self._tools.task(sample) is None:
+            return None
+        actions = result.action, sample.first_step.action
+        if any(action is None or action.type != "tool_call" for action in actions):
+            return None
+        made, recorded = (self._tools.outcome(sample, action) for action in actions)
+        return made, recorded
 
     def _ground(self, sample: Sample, step: ForecastStep) -> Grounding | ExecutorError:
         observation = replace(sample.first_step.observation, image=sample.load_image())
@@ -179,6 +210,14 @@ def _grounding_to_json(result: Grounding | ExecutorError | None) -> dict[str, An
     if isinstance(result, ExecutorError):
         return {"error": str(result)}
     return {"action": None if result.action is None else result.action.to_json(), "reason": result.reason}
+
+
+def _outcome_to_json(outcomes: tuple[ToolOutcome | ExecutorError, ...] | None) -> dict[str, Any]:
+    """What the forecast's call gave, for the records; nothing where none was made."""
+    if outcomes is None:
+        return {}
+    made = outcomes[0]
+    return {"tool": {"error": str(made)} if isinstance(made, ExecutorError) else {"text": made.text, "ok": made.is_ok}}
 
 
 def run_stage1(config: Stage1Config, run: RunFolder, resume: bool = False) -> Path:
@@ -200,7 +239,10 @@ def run_stage1(config: Stage1Config, run: RunFolder, resume: bool = False) -> Pa
 def run_stage2(config: Stage2Config, run: RunFolder, resume: bool = False) -> Path:
     """Trains Stage 2; arguments, result and errors are those of `run_stage1`, and InputError for an unknown agent."""
     agent = get_tool_agent(config.tool_agent)
-    return _train(config, run, resume, partial(GroundedRewardFunction, agent=agent, tolerance=config.point_tolerance))
+    make_reward = partial(
+        GroundedRewardFunction, agent=agent, tolerance=config.point_tolerance, answer_match=config.answer_match
+    )
+    return _train(config, run, resume, make_reward)
 
 
 def _train(
@@ -320,7 +362,7 @@ def _evaluate(
         return {}
     requests = [
         PlanRequest(
-            goal=sample.goal, history=sample.history, spaces=sample.spaces,
+            goal=sample.goal, history=sample.history, spaces=sample.spaces, tools=sample.tools,
             observation=replace(sample.observation, image=sample.load_image()),
         )
         for sample in samples

@@ -79,9 +79,9 @@ def _remove_private(document: Document, ask: Ask) -> Change:
 
 
 def _insert(document: Document, ask: Ask) -> Change:
-    """A step to wait, right after the step of this key, or with "before" right before it."""
+    """A step to wait (with tools: to finish), right after the step of this key, or with "before" right before it."""
     place = document.place(text(ask, "key")) + (ask.get("before") is not True)
-    return edits.insert_step(document, place, Action(type="wait"), "")
+    return edits.insert_step(document, place, Action(type="finished" if document.platform == "tools" else "wait"), "")
 
 
 def _move(document: Document, ask: Ask) -> Change:

@@ -10,7 +10,7 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 
 from executors.actions import ArgKind, actions_in
-from executors.geometry import BoxNorm
+from executors.geometry import BoxNorm, ImageSize
 from executors.trajectory import Observation
 from training.samples import spaces_of
 from workbench.annotate.checks import Finding, Severity, errors
@@ -180,15 +180,20 @@ def render_step_screen(work: Work, key: str, image_href: ImageHref, *, forecast:
     href = image_href(seen)
     takes = _takes(step)
     rows = f'<div class="an-rows">{render_steps(marks, selected=mark.key)}</div>'
+    said = None
+    if seen.text:
+        before = work.document.steps[place - 1].step.action if place else None
+        said = ("at the start" if before is None else call_text(before), seen.text)
     if not href or seen.image_size is None:
-        text = [seen.text] if seen.text else []
-        return f'<div data-takes="">{render_empty("This step has no screenshot", text)}{rows}</div>'
+        shown = render_empty("This step has no screenshot", ()) if said is None else render_screen(
+            "", ImageSize(1, 1), marks, alt="This step has no screenshot", selected=mark.key, said=said)
+        return f'<div data-takes="">{shown}{rows}</div>'
     boxes: list[tuple[str, BoxNorm, str]] = [("an-private", box, "private: blurred in exports") for box in step.blur]
     if step.step.target is not None:
         boxes.insert(0, ("an-target", step.step.target, "the target's box"))
     alt = f"Screenshot of step {place + 1}" + (f": {seen.summary}" if seen.summary else "")
     selected = mark.key if work.is_editable else ""
-    screen = render_screen(href, seen.image_size, marks, alt=alt, selected=selected, boxes=boxes)
+    screen = render_screen(href, seen.image_size, marks, alt=alt, selected=selected, boxes=boxes, said=said)
     return f'<div data-takes="{takes if work.is_editable else ""}">{screen}{rows}</div>'
 
 

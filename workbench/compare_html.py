@@ -71,9 +71,13 @@ def _stored_item(row: StoredEvaluation, is_chosen: bool) -> str:
     id, checked = safe_text(row.id, 600), " checked" if is_chosen else ""
     return (
         f'<li data-id="{id}"><label><input type="checkbox" data-choose="{id}"{checked}>'
-        f'<span class="cmp-name">{name_html(row.name)}</span><span class="cmp-rate">{percent(row.rate)} %</span>'
-        f"</label>{bar(row.rate, *row.interval)}</li>"
+        f'<span class="cmp-name">{name_html(row.name)}</span><span class="cmp-rate">{_stored_rate(row)}</span>'
+        f"</label>{bar(row.rate, *row.interval) if row.is_scored else ''}</li>"
     )
+
+
+def _stored_rate(row: StoredEvaluation) -> str:
+    return f"{percent(row.rate)} %" if row.is_scored else "not scored"
 
 
 def bar(rate: float, low: float, high: float) -> str:
@@ -376,7 +380,7 @@ def _leader_row(place: int, row: StoredEvaluation) -> str:
     cells = [
         name_html(row.name), _short_path(str(summary.get("planner", ""))), safe_text(summary.get("horizon", "")),
         f'{percent(row.rate)} <span class="tr-soft">({percent(low)} to {percent(high)})</span>'
-        f"{bar(row.rate, low, high)}",
+        f"{bar(row.rate, low, high)}" if row.is_scored else "not scored",
         *(percent((summary[name] or {}).get("rate")) for name in ("type", "grounding", "episode_success")),
         safe_text(summary.get("num_steps", "")), percent(summary["parse_failure_rate"]),
         safe_text(summary.get("num_errors", "")),

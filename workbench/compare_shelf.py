@@ -31,6 +31,11 @@ class StoredEvaluation:
     summary: Mapping[str, Any]
 
     @property
+    def is_scored(self) -> bool:
+        """False where no step counts, as with answers that are hidden."""
+        return self.summary["step_success"] is not None
+
+    @property
     def rate(self) -> float:
         """Mean step success, 0..1; 0 where no step counts."""
         return (self.summary["step_success"] or {"rate": 0.0})["rate"]

@@ -1,4 +1,5 @@
-"""What an episode can act on: the simulator, a recorded trajectory, MiniWoB++, this machine's desktop, a phone.
+"""What an episode can act on: the simulator, a recorded trajectory, MiniWoB++, tools, this machine's desktop,
+a phone.
 
 A new kind of device is one function here that makes a `Device` of a setup, its name in `OPENERS`, `LABELS` and
 `REFERENCE_NAMES`, and its line in `device_choice` where something may be missing.
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from executors import tool_tasks
 from executors.android import list_phones, ready_phones
 from executors.desktop import DesktopExecutor
 from executors.errors import ExecutorError, InputError
@@ -136,6 +138,26 @@ def _open_miniwob(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Dev
     )
 
 
+def _open_tools(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
+    task = tool_tasks.make_task(setup.task, setup.split, setup.seed)
+    if task.template.missing is not None:
+        raise InputError(f"tool task {setup.task!r} cannot be run here: {task.template.missing}")
+    executor = task.open()
+
+    def reference(count: int) -> tuple[Step, ...]:
+        if setup.goal and setup.goal != task.goal or executor.is_done:
+            return ()
+        try:
+            moves = tool_tasks.next_moves(task, executor.calls, count)
+        except ExecutorError:  # what the tools gave here is not what the task needs
+            return ()
+        return tuple(Step(observation=Observation(), action=m.action, instruction=m.instruction) for m in moves)
+
+    return Device(
+        executor=executor, platform="tools", reference=reference, is_over=lambda: executor.is_done, is_heavy=True
+    )
+
+
 def _open_desktop(setup: EpisodeSetup, data_root: Path, guard_root: Path) -> Device:
     guarding = watched_by_pages(lambda who: guard_desktop(setup.goal, who, guard_root, setup.max_steps))
     return _real(guarding, "desktop")
@@ -162,14 +184,14 @@ def _no_reference(count: int) -> tuple[Step, ...]:
 
 
 OPENERS: dict[str, Callable[[EpisodeSetup, Path, Path], Device]] = {
-    "simulator": _open_simulator, "replay": _open_replay, "miniwob": _open_miniwob, "desktop": _open_desktop,
-    "android": _open_android,
+    "simulator": _open_simulator, "replay": _open_replay, "miniwob": _open_miniwob, "tools": _open_tools,
+    "desktop": _open_desktop, "android": _open_android,
 }  # fmt: skip
 
 
 REFERENCE_NAMES = {
     "simulator": "the simulator's oracle", "replay": "the recording", "miniwob": "the task's oracle",
-    "desktop": "nobody", "android": "nobody",
+    "tools": "the task's oracle", "desktop": "nobody", "android": "nobody",
 }  # fmt: skip
 """Who says what the right next steps are."""
 
@@ -184,7 +206,8 @@ class DeviceChoice:
 
 
 LABELS = {
-    "simulator": "Simulator", "replay": "Recording", "miniwob": "MiniWoB++", "desktop": "Desktop", "android": "Android",
+    "simulator": "Simulator", "replay": "Recording", "miniwob": "MiniWoB++", "tools": "Tool tasks",
+    "desktop": "Desktop", "android": "Android",
 }  # fmt: skip
 
 
@@ -251,6 +274,8 @@ def setup_words(setup: EpisodeSetup, platform: str) -> str:
         parts = ("Simulator", task_label(setup.task), platform, setup.split.replace("_", " "), f"seed {setup.seed}")
     elif setup.executor == "miniwob":
         parts = ("MiniWoB++", setup.task, f"seed {setup.seed}")
+    elif setup.executor == "tools":
+        parts = ("Tools", task_label(setup.task), setup.split.replace("_", " "), f"seed {setup.seed}")
     elif setup.executor == "desktop":
         parts = ("Desktop of this machine", f"grounded by {setup.tool_agent}")
     elif setup.executor == "android":
@@ -260,9 +285,9 @@ def setup_words(setup: EpisodeSetup, platform: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def splits() -> tuple[str, ...]:
-    """The simulator's splits."""
-    return SPLITS
+def splits(executor: str = "simulator") -> tuple[str, ...]:
+    """The splits of the simulator, or of the tool tasks."""
+    return tool_tasks.SPLITS if executor == "tools" else SPLITS
 
 
 def task_label(name: str) -> str:
@@ -278,6 +303,16 @@ def templates(split: str) -> list[tuple[str, str]]:
     """(label, name) of a split's tasks, easiest first; raises InputError when there is no such split."""
     listed = sorted(list_tasks(split), key=lambda t: t.level)
     return [(f"{task_label(t.name)} · level {t.level}", t.name) for t in listed]
+
+
+def tool_templates(split: str) -> list[tuple[str, str]]:
+    """(label, name) of a split's tool tasks that can be run here, those with the fewest steps first.
+
+    Raises:
+        InputError: there is no such split, or none of its tasks can be run here.
+    """
+    listed = sorted(tool_tasks.usable_templates(split)[0], key=lambda template: template.num_calls)
+    return [(f"{task_label(t.name)} · {t.num_calls + 1} steps", t.name) for t in listed]
 
 
 def miniwob_tasks() -> list[tuple[str, str]]:

@@ -224,7 +224,10 @@ def _side_screen(episode: StoredEpisode, drift: EpisodeDrift, name: str, number:
         body = render_empty(f"{name}: no step {number}", ["This episode was over by then."])
         return f'<div class="tw-card">{body}</div>'
     marks = frame_marks(episode.frames, index, drift, get_tool_agent(episode.setup.tool_agent))
-    body = render_frame_screen(episode.frames[index], [m for m in marks if m.layer in (Layer.NOW, Layer.FORECAST)])
+    body = render_frame_screen(
+        episode.frames[index], [m for m in marks if m.layer in (Layer.NOW, Layer.FORECAST)],
+        episode.frames[index - 1] if index else None,
+    )
     return f'<div class="tw-card tw-link tw-host" aria-label="{name}, step {number}">{body}</div>'
 
 

@@ -41,7 +41,10 @@ def export_html(episode: StoredEpisode) -> str:
     rows = {row.frame_number: row for row in drift.rows}
     outcomes = [step_outcome(frame, rows.get(frame.number)) for frame in episode.frames]
     sections = [
-        _section(episode, frame, outcome, frame_marks(episode.frames, index, drift, agent))
+        _section(
+            episode, frame, outcome, frame_marks(episode.frames, index, drift, agent),
+            episode.frames[index - 1] if index else None,
+        )
         for index, (frame, outcome) in enumerate(zip(episode.frames, outcomes, strict=True))
     ]
     script = _script()
@@ -117,13 +120,15 @@ def _step_words(frame: StoredFrame, outcome: Outcome) -> str:
     return "no step" if frame.step is None else _OUTCOME_WORDS[outcome]
 
 
-def _section(episode: StoredEpisode, frame: StoredFrame, outcome: Outcome, marks: Sequence[Mark]) -> str:
+def _section(
+    episode: StoredEpisode, frame: StoredFrame, outcome: Outcome, marks: Sequence[Mark], before: StoredFrame | None
+) -> str:
     total = len(episode.frames)
     listed = [mark for mark in marks if mark.layer is not Layer.PAST]
     return (
         f'<section class="xp-step" id="step-{frame.number}" data-outcome="{_name(frame, outcome)}" tabindex="-1" '
         f'aria-label="Screen {frame.number} of {total}"><h2 class="tw-heading">Screen {frame.number} of {total}</h2>'
-        f'<div class="xp-grid tw-link"><div class="tw-card tw-host">{render_frame_screen(frame, marks)}</div>'
+        f'<div class="xp-grid tw-link"><div class="tw-card tw-host">{render_frame_screen(frame, marks, before)}</div>'
         f'<div class="xp-side">{_card("Step", _done(episode, frame, outcome))}'
         f'{_card("Forecast and what came of it", render_steps(listed)) if listed else ""}{_thought(frame)}'
         f"{_details(episode, frame)}</div></div></section>"

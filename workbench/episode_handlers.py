@@ -28,6 +28,7 @@ from workbench.devices import (
     miniwob_tasks,
     splits,
     templates,
+    tool_templates,
 )
 from workbench.episode_decisions import DecisionHandlers
 from workbench.episode_desk import EpisodeDesk
@@ -47,7 +48,11 @@ from workbench.planner_shelf import PlannerShelf
 from workbench.recordings import list_files, list_trajectories, resolve_file
 from workbench.settings import AppSettings
 
-SIMULATOR, REPLAY, MINIWOB, DESKTOP, ANDROID = "simulator", "replay", "miniwob", "desktop", "android"
+SIMULATOR, REPLAY, MINIWOB, TOOLS = "simulator", "replay", "miniwob", "tools"
+DESKTOP, ANDROID = "desktop", "android"
+
+WITH_SPLIT = (SIMULATOR, TOOLS)
+"""Sources whose tasks are drawn from splits."""
 
 ARM_LABELS = {
     DESKTOP: "Arm: steps that I approve are done with this machine's mouse and keyboard",
@@ -140,8 +145,8 @@ class EpisodeHandlers:
             setup = EpisodeSetup(
                 executor=source,
                 task={REPLAY: file, DESKTOP: DESKTOP, ANDROID: serial or ""}.get(source, template),
-                split=split if source == SIMULATOR else "",
-                seed=_whole("seed", seed) if source in (SIMULATOR, MINIWOB) else 0,
+                split=split if source in WITH_SPLIT else "",
+                seed=_whole("seed", seed) if source in (*WITH_SPLIT, MINIWOB) else 0,
                 position=int(position or 0) if is_replay else 0,
                 goal=(goal or "").strip(),
                 planner=planner_spec(kind, checkpoint, model or "", address or "", self.runs_root),
@@ -170,21 +175,27 @@ class EpisodeHandlers:
         """Shows the fields of a source, with the files and tasks that are there now; nothing is armed any more."""
         is_replay = source == REPLAY
         files = gr.Dropdown(choices=list_files(self.settings.data_root)) if is_replay else gr.skip()
-        tasks = gr.skip()
-        if source in (SIMULATOR, MINIWOB):
-            choices = miniwob_tasks() if source == MINIWOB else templates(split if split in splits() else splits()[0])
+        tasks, split_choice = gr.skip(), gr.Dropdown(visible=False)
+        if source in WITH_SPLIT:
+            names = splits(source)
+            split = split if split in names else names[0]
+            tasks = self.choose_split(split, source)
+            split_choice = gr.Dropdown(choices=_named(names), value=split, visible=True)
+        elif source == MINIWOB:
+            choices = miniwob_tasks()
             tasks = gr.Dropdown(choices=choices, value=choices[0][1])
         return (
-            gr.Group(visible=source in (SIMULATOR, MINIWOB)), gr.Group(visible=is_replay), files, tasks,
-            gr.Dropdown(visible=source == SIMULATOR), gr.Group(visible=source in REAL),
+            gr.Group(visible=source in (*WITH_SPLIT, MINIWOB)), gr.Group(visible=is_replay), files, tasks,
+            split_choice, gr.Group(visible=source in REAL),
             gr.Checkbox(value=False, label=ARM_LABELS.get(source, ARM_LABELS[DESKTOP])),
             gr.Accordion(open=True) if source in REAL else gr.skip(),
             _phones() if source == ANDROID else gr.Dropdown(visible=False),
         )
 
-    def choose_split(self, split: str) -> Any:
-        """The tasks of a split."""
-        choices = templates(split if split in splits() else splits()[0])
+    def choose_split(self, split: str, source: str = SIMULATOR) -> Any:
+        """The tasks of a split of the simulator or of tools."""
+        known = splits(source)
+        choices = (tool_templates if source == TOOLS else templates)(split if split in known else known[0])
         return gr.Dropdown(choices=choices, value=choices[0][1])
 
     def choose_file(self, page: Page, file: str | None, request: gr.Request | None = None) -> list[Any]:
@@ -442,6 +453,10 @@ class EpisodeHandlers:
     def _may(self, request: gr.Request | None, needed: Role) -> bool:
         role = self.settings.people.role_of(name_of(request) or None)
         return role is not None and role >= needed
+
+
+def _named(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name.replace("_", " "), name) for name in names]
 
 
 def _offered(devices: Iterable[DeviceChoice]) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from executors.errors import WorkbenchError
 from executors.geometry import ImageSize
 from executors.trajectory import Observation
 from workbench.devices import DeviceChoice, setup_words
-from workbench.episode_marks import image_uri
+from workbench.episode_marks import has_image, image_uri, said_on
 from workbench.episode_page import Shown
 from workbench.episode_store import StoredFrame
 from workbench.episode_view import Activity, EpisodeView, Message, Tone
@@ -164,15 +164,16 @@ def render_screen_panel(seen: Shown | None, *, selected: str, shows_after: bool)
              "3. Forecast shows what the planner would do; nothing is done before you approve it."],
         )
         return f'<div class="tw-card tw-screen-empty">{body}</div>'
+    said = said_on(seen.frame, seen.view.frames[seen.number - 2] if seen.number > 1 else None)
     try:
-        uri, size = screen_uri(seen.frame)
+        uri, size = ("", ImageSize(1, 1)) if said is not None and not has_image(seen.frame) else screen_uri(seen.frame)
     except WorkbenchError as error:
         text = [seen.frame.observation.text] if seen.frame.observation.text else []
         body = render_empty("This screenshot cannot be shown", [str(error), *text])
         return f'<div class="tw-card tw-screen-empty">{body}</div>'
     note = "Recorded screen: it does not answer to what is done" if seen.view.setup.executor == "replay" else ""
-    alt = _alt(seen.frame.observation)
-    screen = render_screen(uri, size, seen.marks, alt=alt, note=note, selected=selected)
+    alt = _alt(seen.frame.observation) if uri else "Text without a screenshot"
+    screen = render_screen(uri, size, seen.marks, alt=alt, note=note, selected=selected, said=said)
     if not shows_after:
         return screen
     return f'<div class="tw-before-after"><div>{screen}</div>{_after(seen)}</div>'
@@ -182,14 +183,18 @@ def _after(seen: Shown) -> str:
     if seen.is_live:
         return f'<figure class="tw-after">{hint("There is no screen after this one yet.")}</figure>'
     frame = seen.view.frames[seen.number]
+    text = f"<pre>{safe_text(frame.observation.text, 2000)}</pre>" if frame.observation.text else ""
+    if text and not has_image(frame):
+        return f'<figure class="tw-after"><figcaption>After: screen {frame.number}.</figcaption>{text}</figure>'
     try:
         uri, size = screen_uri(frame)
     except WorkbenchError as error:
         return f'<figure class="tw-after">{hint(str(error))}</figure>'
-    same = " The screen did not change." if frame.screen and frame.screen == seen.frame.screen else ""
+    is_same = frame.screen == seen.frame.screen and frame.observation.text == seen.frame.observation.text
+    same = " The screen did not change." if frame.screen and is_same else ""
     return (
-        f'<figure class="tw-after"><figcaption>After: screen {frame.number}.{same}</figcaption>'
-        f'<img src="{uri}" alt="{_alt(frame.observation)}" width="{size.width_px}" height="{size.height_px}"></figure>'
+        f'<figure class="tw-after"><figcaption>After: screen {frame.number}.{same}</figcaption><img src="{uri}" '
+        f'alt="{_alt(frame.observation)}" width="{size.width_px}" height="{size.height_px}">{text}</figure>'
     )
 
 

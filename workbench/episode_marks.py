@@ -16,7 +16,7 @@ from workbench.episode_drift import DriftRow, EpisodeDrift
 from workbench.episode_store import StoredFrame
 from workbench.forecast_marks import earlier_mark, forecast_marks, past_mark, recorded_mark, taken_mark
 from workbench.screen import render_empty, render_screen
-from workbench.screen_marks import Kind, Mark, Outcome
+from workbench.screen_marks import Kind, Mark, Outcome, call_text
 from workbench.screen_text import png_data_uri
 
 MAX_PAST_MARKS = 4
@@ -105,13 +105,35 @@ def image_uri(observation: Observation) -> tuple[str, ImageSize]:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}", ImageSize(*image.size)
 
 
-def render_frame_screen(frame: StoredFrame, marks: Sequence[Mark]) -> str:
-    """The frame's screenshot with marks; in its place the reason, when it is not there or damaged."""
+def said_on(frame: StoredFrame, before: StoredFrame | None) -> tuple[str, str] | None:
+    """What a frame shows as text and the call that gave it, for `render_screen`; None where it shows none.
+
+    Args:
+        frame: the frame.
+        before: the one before it, whose step led here; None for the first.
+    """
+    if not frame.observation.text:
+        return None
+    step = before.step if before is not None else None
+    return (call_text(step.action) if step is not None and step.action is not None else "at the start"), (
+        frame.observation.text)
+
+
+def has_image(frame: StoredFrame) -> bool:
+    """Whether a screenshot belongs to this frame, also one that has gone."""
     seen = frame.observation
+    return seen.image is not None or seen.image_path is not None or seen.image_size is not None
+
+
+def render_frame_screen(frame: StoredFrame, marks: Sequence[Mark], before: StoredFrame | None = None) -> str:
+    """The frame's screenshot and text with marks; in its place the reason, when it is not there or damaged."""
+    seen, said = frame.observation, said_on(frame, before)
+    if said is not None and not has_image(frame):
+        return render_screen("", ImageSize(1, 1), marks, alt="Text without a screenshot", said=said)
     try:
         uri, size = image_uri(seen)
     except WorkbenchError as error:
         text = [seen.text] if seen.text else []
         return render_empty("This screenshot cannot be shown", [str(error), *text])
     alt = f"Screenshot: {seen.summary}" if seen.summary else "Screenshot without a title"
-    return render_screen(uri, size, marks, alt=alt)
+    return render_screen(uri, size, marks, alt=alt, said=said)

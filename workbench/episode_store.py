@@ -24,7 +24,7 @@ from training.forecast import Forecast
 from workbench.screens import SCREENS, Screens
 from workbench.store import MAX_OFFSET, MAX_ROWS, Store, check_choice, match_words, storable, utc_now
 
-EXECUTORS = ("simulator", "replay", "miniwob", "desktop", "android")
+EXECUTORS = ("simulator", "replay", "miniwob", "tools", "desktop", "android")
 STATES = ("waiting", "running", "done")
 OUTCOMES = ("success", "failure", "impossible", "unknown")
 AUTHORS = ("planner", "person")
@@ -39,9 +39,9 @@ class EpisodeSetup:
     executor: str = "simulator"
     """One of `EXECUTORS`."""
     task: str
-    """A task template of the simulator, the name of a trajectory file, a MiniWoB++ task, or a phone's serial."""
+    """A task template of the simulator or of tools, a trajectory file, a MiniWoB++ task, or a phone's serial."""
     split: str = ""
-    """The simulator's split; empty for a recording."""
+    """The split of the simulator's or the tools' task; empty for others."""
     seed: int = 0
     position: int = 0
     """Which trajectory of the file, counted from 0."""

@@ -161,7 +161,7 @@ _ENDINGS = {
     StopReason.NOT_GROUNDED: "Ended: the planner's steps fit nothing on the screen.",
     StopReason.EXECUTOR_ERROR: "Ended: the planner or the device failed too often.",
     StopReason.STOPPED: "Stopped.",
-    StopReason.WORLD_ENDED: "The page ended the episode.",
+    StopReason.WORLD_ENDED: "The world ended the episode.",
     RECORDING_ENDED: "The recording ends here.",
 }
 _JUDGED = {

@@ -49,6 +49,8 @@ LABEL_HEIGHT_CSS_PX = 24
 GRIP_CSS_PX = 14
 """Radius of the invisible disc that takes clicks, so that every target is at least 24 CSS px wide."""
 
+MAX_SAID_CHARS = 20_000
+
 REACH_SCALES = (1.0, 0.86, 0.78, 0.7)
 REFERENCE_SCALE = 1.4
 """A reference step may have the forecast's own point, so it is drawn around it."""
@@ -87,18 +89,20 @@ def render_screen(
     selected: str = "",
     has_tools: bool = True,
     boxes: Sequence[tuple[str, BoxNorm, str]] = (),
+    said: tuple[str, str] | None = None,
 ) -> str:
     """The screenshot with its marks, the tray, and the controls of what is drawn, as HTML.
 
     Args:
-        image_uri: where the browser finds the image: a data URI or a path of this server.
-        size: the image's real size in pixels; the frame of the SVG.
+        image_uri: where the browser finds the image: a data URI or a path of this server; "" where there is none.
+        size: the image's real size in pixels; the frame of the SVG. Not looked at without an image.
         marks: in order; the drawn ones lie over the image, the others in the tray.
         alt: what the screenshot shows, in words.
         note: a line over the image, such as "recorded screen".
         selected: key of the mark to select; "" leaves the choice to the person.
         has_tools: whether the controls (layers, horizon, text only) are shown.
         boxes: (class, box, what it is), drawn below the marks.
+        said: (where it is from, the text), of what is seen as text beside the image or in its place.
     """
     drawn = [m for m in marks if m.anchor is not None]
     tray = sorted((m for m in marks if m.anchor is None), key=lambda m: _TRAY_ORDER.index(m.layer))
@@ -106,18 +110,32 @@ def render_screen(
     label = f"{len(drawn)} marked steps" if len(drawn) != 1 else "1 marked step"
     badge = f'<p class="tw-note">{safe_text(note)}</p>' if note else ""
     tools = render_tools(marks) if has_tools else ""
+    size = size if image_uri else ImageSize(1, 1)
+    picture = "" if not image_uri else (
+        f'<img src="{html.escape(image_uri, quote=True)}" alt="{safe_text(alt)}" decoding="sync" '
+        f'width="{size.width_px}" height="{size.height_px}" draggable="false">'
+    )
     return (
         f'<div class="tw-screen tw-{_form(size)}" style="--w:{size.width_px};--h:{size.height_px}" '
         f'data-selected="{safe_text(selected)}">{tools}{badge}'
-        f'<div class="tw-stage"><div class="tw-view"><div class="tw-frame">'
-        f'<img src="{html.escape(image_uri, quote=True)}" alt="{safe_text(alt)}" decoding="sync" '
-        f'width="{size.width_px}" height="{size.height_px}" draggable="false">'
+        f'<div class="tw-stage"><div class="tw-view"{"" if image_uri else " hidden"}><div class="tw-frame">{picture}'
         f'<svg class="tw-overlay" viewBox="0 0 {size.width_px} {size.height_px}" preserveAspectRatio="none" '
         f'role="group" aria-label="{label}">{_draw_boxes(boxes, size)}{_draw_marks(drawn, size, total)}</svg></div>'
-        f"</div>"
+        f"</div>{_render_said(said)}"
         f"{_render_tray(tray)}</div>{_CAPTION}"
         f'<div class="tw-words"><p class="tw-alt">{safe_text(alt)}</p>{render_steps(marks, selected=selected)}</div>'
         f"</div>"
+    )
+
+
+def _render_said(said: tuple[str, str] | None) -> str:
+    """What is seen as text; nothing where there is none."""
+    if said is None:
+        return ""
+    heading, text = said
+    return (
+        f'<section class="tw-said" aria-label="Text that is seen"><p><code>{safe_text(heading, 400)}</code></p>'
+        f'<pre tabindex="0">{safe_text(text, MAX_SAID_CHARS)}</pre></section>'
     )
 
 

@@ -56,7 +56,7 @@ const send = (key) => {
 
 // Drops the moves that the server has answered, those it has not answered in time, and those of another screen.
 const settleMoves = (screen) => {
-  const image = screen.querySelector(".tw-frame img").src;
+  const image = screen.querySelector(".tw-frame img")?.src ?? ""; // none where only text is seen
   for (const [key, own] of moved) {
     const isOfAnotherScreen = image !== shownImage || !isEditable(key);
     const isInHand = own.until === Infinity; // not sent yet: an answer to an earlier move does not end it

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +33,7 @@ class ToolResult:
 
     `kind` is None when the tool did its work, else why not; `text` is what the planner reads, `value` what code gets,
     `images` the paths in the scratch folder of images that were made. `answer` is the text that code gave to
-    `final_answer`, which ends the episode.
+    `final_answer`, which ends the episode; `calls` are the calls that code made, each {"name", "arguments", "kind"}.
     """
 
     text: str
@@ -41,6 +41,7 @@ class ToolResult:
     value: Any = None
     images: tuple[str, ...] = ()
     answer: str | None = None
+    calls: tuple[Mapping[str, Any], ...] = ()
     seconds: float = 0.0
 
     @property
@@ -120,8 +121,7 @@ class Toolbox:
             text = f"{text[: self._max_text_chars]}\n({len(text) - self._max_text_chars} more characters left out)"
         if not result.ok:
             text = f"Error: {name}: {text}"
-        return ToolResult(kind=result.kind, text=text, value=result.value, images=result.images, answer=result.answer,
-                          seconds=time.monotonic() - begun)
+        return replace(result, text=text, seconds=time.monotonic() - begun)
 
     def _checked_call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
         if name not in self.tools:
@@ -149,7 +149,7 @@ class Toolbox:
     def _run_python(self, code: str) -> ToolResult:
         """Model-written code in the episode's process; it may call the other tools by name."""
         images: list[str] = []
-
+        calls: list[Mapping[str, Any]] = []
         num_calls = 0
 
         def on_call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +159,7 @@ class Toolbox:
                 return {"error": f"code may call other tools only, and at most {_MAX_CALLS} times in one step"}
             result = self.call(name, arguments)
             images.extend(result.images)
+            calls.append({"name": name, "arguments": arguments, "kind": result.kind})
             return {"value": result.value} if result.ok else {"error": result.text.removeprefix("Error: ")}
 
         stubs = {name: [a.name for a in tool.arguments] for name, tool in self.tools.items() if name != "python"}
@@ -168,7 +169,7 @@ class Toolbox:
         kind = None if outcome.error is None else "limit" if outcome.is_lost else "failed"
         text = "\n".join(part for part in (outcome.output.rstrip("\n"), _dropped(outcome), outcome.error) if part)
         return ToolResult(kind=kind, text=text or "No output: print what you want to see.", value=outcome.output,
-                          images=tuple(dict.fromkeys([*images, *made])), answer=outcome.answer)
+                          images=tuple(dict.fromkeys([*images, *made])), answer=outcome.answer, calls=tuple(calls))
 
     def _images(self) -> dict[str, tuple[int, int]]:
         """Size and time of the images in the scratch folder and below, by path; links are not followed."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
-import secrets
 from typing import Annotated
 
 from executors.sandbox import Outcome, Sandbox
@@ -44,7 +45,8 @@ def plot(
     sandbox: Sandbox, /, command: Annotated[str, "Python code with a function solution() that returns the figure"]
 ) -> tuple[Outcome, str]:
     """Draws a diagram by Python code with matplotlib: its function named solution returns the figure."""
-    path = f"image-{secrets.token_hex(6)}.png"
+    names = (f"image-{number}.png" for number in itertools.count(1))
+    path = next(name for name in names if not os.path.lexists(sandbox.scratch / name))
     return sandbox.run_once(_PLOT.format(code=code_of(command), path=path)), path
 
 

@@ -6,6 +6,7 @@ Images are read and written by path; a new image gets a new name, and no file is
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import operator
 import secrets
@@ -178,9 +179,14 @@ def _open(path: str) -> Image:
 
 
 def _save(picture: Image) -> str:
-    path = f"image-{secrets.token_hex(6)}.png"
-    picture.save(path)
-    return path
+    """Saves under the first free of image-1.png, image-2.png ..., so that the same calls give the same names."""
+    for number in itertools.count(1):
+        try:
+            with open(f"image-{number}.png", "xb") as file:
+                picture.save(file, format="PNG")
+            return file.name
+        except FileExistsError:
+            continue
 
 
 def _font(picture: Image) -> Any:

@@ -129,3 +129,10 @@ def test_forecast_survives_json():
 def test_points_are_taken_off_for_a_planner_that_leaves_grounding_to_the_tool_agent():
     drag = Action(type="drag", start_point=PointNorm(0, 0), end_point=PointNorm(1, 1))
     assert without_points(drag) == Action(type="drag")
+
+
+def test_families_that_count_pixels_plan_tool_calls_without_a_screenshot():
+    line = "1. tool_call(name='OCR', arguments={\"image\": \"a.png\"}) | read it"
+    parsed = parse_forecast(line, horizon=2, family="qwen2.5-vl", image=None)
+    assert parsed.ok and parsed.first.action.arguments == {"image": "a.png"}
+    assert not parse_forecast("1. click(point=[700, 500]) | tap it", horizon=2, family="qwen2.5-vl", image=None).ok

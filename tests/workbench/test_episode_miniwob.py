@@ -44,13 +44,13 @@ def test_episode_is_shown_with_its_forecast_and_ends_by_the_pages_judgement(hand
     tab.do(handlers.act)
     assert "1 step taken" in tab.status
     tab.do(handlers.run)
-    assert "The page ended the episode. The goal is reached." in tab.status
+    assert "The world ended the episode. The goal is reached." in tab.status
 
 
 def test_oracle_is_the_reference_and_a_finished_episode_holds_no_browser(handlers):
     tab = Tab(handlers).start(**CHECKBOXES)
     episode = handlers.desk.live(tab.page.id)
-    while "The page ended" not in tab.status:
+    while "The world ended" not in tab.status:
         assert tab.buttons["reference"]
         tab.do(handlers.take_reference)
         tab.do(handlers.act)

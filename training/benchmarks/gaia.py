@@ -52,13 +52,17 @@ class GaiaTask:
     file: Path | None = None
 
 
-def read_tasks(path: Path, *, split: str = "validation", level: int | None = None) -> list[GaiaTask]:
+def read_tasks(
+    path: Path, *, split: str = "validation", level: int | None = None, skipped: list[str] | None = None
+) -> list[GaiaTask]:
     """The questions of a copy of GAIA, in its order.
 
     Args:
         path: the copy's folder (the one that holds `2023`, or `2023/<split>` itself), or one metadata file.
         split: "validation" or "test"; not looked at where a file is given.
         level: only this level, 1 to 3.
+        skipped: takes the places of rows that are not in GAIA's form, and nothing of what is in them; None raises for
+            the first.
 
     Raises:
         MissingFileError: there is no metadata file.
@@ -71,7 +75,13 @@ def read_tasks(path: Path, *, split: str = "validation", level: int | None = Non
     tasks: dict[str, GaiaTask] = {}
     for file in _metadata_files(path, split):
         for number, row in enumerate(_rows(file), start=1):
-            task = _task(row, file, number)
+            try:
+                task = _task(row, file, number)
+            except InputError:
+                if skipped is None:
+                    raise
+                skipped.append(f"{file.name} row {number}")
+                continue
             tasks.setdefault(task.id, task)
     return [task for task in tasks.values() if level in (None, task.level)]
 
@@ -188,7 +198,7 @@ def summarise(
     """GAIA's figures: the share of right answers of all tasks and of each level, in percent.
 
     Args:
-        tasks: those to score; tasks with a hidden answer are counted apart.
+        tasks: those to score, one as often as it is there; tasks with a hidden answer are counted apart.
         answers: by task id; a task without one is wrong.
         errors: ids of tasks whose run failed; they are wrong too.
 
@@ -198,11 +208,12 @@ def summarise(
     scored = [task for task in tasks if task.answer is not None]
     right = {task.id for task in scored if task.id in answers and is_right(answers[task.id], task.answer)}
     right -= set(errors)
+    num_right = sum(task.id in right for task in scored)
     levels = {f"L{level}": [task for task in scored if task.level == level] for level in LEVELS}
     return {
-        "AnsAcc": _percent(len(right), len(scored)),
+        "AnsAcc": _percent(num_right, len(scored)),
         **{name: _percent(sum(task.id in right for task in group), len(group)) for name, group in levels.items()},
-        "num_tasks": len(scored), "num_right": len(right), "num_hidden": len(tasks) - len(scored),
+        "num_tasks": len(scored), "num_right": num_right, "num_hidden": len(tasks) - len(scored),
         "num_without_answer": sum(task.id not in answers for task in scored), "num_errors": len(set(errors)),
     }  # fmt: skip
 

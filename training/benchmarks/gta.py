@@ -2,7 +2,6 @@
 
     teacher-forced  each step is predicted after the recorded steps before it: InstAcc, ToolAcc, ArgAcc, SummAcc
     end to end      the planner acts alone: AnsAcc, AnsAcc with image generation, F1 of the tools of four categories
-    matchers        "official" (a regular expression, with its quirk), "strict" (ours), "t3" (T3-Agent's, lenient)
     matchers        "official" (a regular expression with its quirk), "strict" (ours), "t3" (T3-Agent's, lenient)
 
 Subjective answers and image queries need a similarity of sentences; GTA uses all-mpnet-base-v2. Without one those
@@ -67,7 +66,8 @@ class Move:
 class GtaSample:
     """One query.
 
-    `moves` are the recorded steps of the assistant (calls, then the answer), `returns` what each call gave.
+    `files` are the attached files, `names` their paths below `root`, as the dialogs write them. `moves` are the
+    recorded steps of the assistant (calls, then the answer), `returns` what each call gave.
     `answer` is {"whitelist": [[alias, ...], ...], "blacklist": None or the same} (objective), a list of texts
     (subjective), or None (the query asks for an image).
     """
@@ -79,10 +79,16 @@ class GtaSample:
     moves: tuple[Move, ...]
     returns: tuple[Any, ...] = ()
     answer: Mapping[str, Any] | list[str] | None = None
+    names: tuple[str, ...] = ()
+    root: Path = Path()
 
 
-def read_samples(path: Path) -> list[GtaSample]:
+def read_samples(path: Path, *, skipped: dict[str, str] | None = None) -> list[GtaSample]:
     """The queries of GTA's `dataset.json`, in its order; files are named by their path beside it.
+
+    Args:
+        path: the file, or the folder that holds it.
+        skipped: takes the queries that are not in GTA's form, with what is wrong, by id; None raises for the first.
 
     Raises:
         MissingFileError: there is no such file.
@@ -97,7 +103,15 @@ def read_samples(path: Path) -> list[GtaSample]:
         raise InputError(f"{file} is not readable JSON ({error}): download it again") from None
     if not isinstance(data, Mapping) or not data:
         raise InputError(f"{file} is not an object of queries: give GTA's dataset.json")
-    return [_sample(key, record, file) for key, record in data.items()]
+    samples = []
+    for key, record in data.items():
+        try:
+            samples.append(_sample(key, record, file))
+        except InputError as error:
+            if skipped is None:
+                raise
+            skipped[str(key)] = str(error)
+    return samples
 
 
 def _sample(key: str, record: Any, file: Path) -> GtaSample:
@@ -126,14 +140,19 @@ def _sample(key: str, record: Any, file: Path) -> GtaSample:
     except (KeyError, IndexError, TypeError, StopIteration):
         raise wrong("dialogs", dialogs) from None
     is_well_formed = all(
-        move.kind != "tool" or (isinstance(move.name, str) and isinstance(move.arguments, Mapping)) for move in moves
+        move.kind != "tool" or (_is_text(move.name) and isinstance(move.arguments, Mapping)) for move in moves
     )
-    if not isinstance(query, str) or not moves or not is_well_formed:
+    if not _is_text(query) or not moves or not is_well_formed:
         raise wrong("dialogs", dialogs)
     return GtaSample(
         id=str(key), query=query, tools=tuple(names), files=tuple(file.parent / value for value in paths), moves=moves,
-        returns=tuple(m.get("content") for m in dialogs if m["role"] == "tool"), answer=answer,
+        returns=tuple(m.get("content") for m in dialogs if m["role"] == "tool"), answer=answer, names=tuple(paths),
+        root=file.parent,
     )  # fmt: skip
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _is_answer(answer: Any) -> bool:
@@ -214,7 +233,7 @@ def score_teacher_forced(
         matcher: a name of `MATCHERS`.
         similarity: of two texts, -1 to 1; see the module.
     """
-    judge = _Judge(matcher, similarity)
+    judge = Judge(matcher, similarity)
     counts: Counter[str] = Counter()
     answered = 0.0
     for sample in samples:
@@ -257,7 +276,7 @@ def score_end_to_end(
         matcher: a name of `MATCHERS`.
         similarity: of two texts, -1 to 1; see the module.
     """
-    judge = _Judge(matcher, similarity)
+    judge = Judge(matcher, similarity)
     answered = images = 0.0
     hits: Counter[str] = Counter()
     called: Counter[str] = Counter()
@@ -334,8 +353,8 @@ def tool_accuracy(samples: Sequence[GtaSample], called: Mapping[str, Iterable[st
     return _percent(num_hits, num_calls)
 
 
-class _Judge:
-    """Verdicts 0..1 on answers and images; counts what cannot be judged without a similarity."""
+class Judge:
+    """Verdicts 0..1 on answers and images; `num_unscored` counts what could not be judged without a similarity."""
 
     def __init__(self, matcher: str, similarity: Similarity | None) -> None:
         if matcher not in MATCHERS:
@@ -343,15 +362,20 @@ class _Judge:
         self._is_right, self._similarity = MATCHERS[matcher], similarity
         self.num_unscored = 0
 
-    def score(self, answer: str, truth: Mapping[str, Any] | list[str]) -> float:
+    def verdict(self, answer: str, truth: Mapping[str, Any] | list[str]) -> float | None:
+        """How right an answer is; None for a subjective one without a similarity."""
         if isinstance(truth, Mapping):
             return float(self._is_right(answer, truth))
-        if self._similarity is None:
-            self.num_unscored += 1
-            return 0.0
-        return max(0.0, *(self._similarity(answer, text) for text in truth))
+        return None if self._similarity is None else max(0.0, *(self._similarity(answer, text) for text in truth))
+
+    def score(self, answer: str, truth: Mapping[str, Any] | list[str]) -> float:
+        """The verdict, 0 where there is none, which is counted."""
+        verdict = self.verdict(answer, truth)
+        self.num_unscored += verdict is None
+        return verdict or 0.0
 
     def image_score(self, run: Sequence[Move], recorded: Sequence[Move]) -> float | None:
+        """How like the recorded calls of image tools a run's are, 0..1; None where that needs a similarity."""
         made = {m.name: m.arguments for m in run if m.kind == "tool" and not m.is_error and m.name in IMAGE_TOOLS}
         wanted = [move for move in recorded if move.kind == "tool" and move.name in IMAGE_TOOLS]
         if any(move.name not in made for move in wanted):

@@ -35,7 +35,7 @@ from training.config import ForecastConfig
 from training.forecast import Forecast, ForecastStep
 from training.planner import Planner, PlanRequest, forecast_each
 from training.prompts import HistoryItem
-from training.samples import NOT_IMITATED, spaces_of
+from training.samples import NOT_IMITATED, spaces_of, tools_of
 
 LEVELS = ("high", "low")
 """high: the goal alone; low: also the recorded instruction of the present step."""
@@ -96,7 +96,7 @@ def build_states(
         references = trajectory_references(trajectory)
         if recorded is not None:
             references = with_details(references, recorded)
-        spaces = spaces_of(trajectory.platform)
+        spaces, tools = spaces_of(trajectory.platform), tools_of(trajectory.meta)
         history = tuple(HistoryItem.of_step(step) for step in trajectory.steps)
         for place, reference in enumerate(references):
             window = _window(trajectory.steps, place, horizon)
@@ -108,7 +108,8 @@ def build_states(
                 goal = f"{goal}\nThis step: {step.instruction}"
             yield State(
                 request=PlanRequest(
-                    goal=goal, history=history[:place], observation=_seen(step), spaces=spaces, horizon=horizon
+                    goal=goal, history=history[:place], observation=_seen(step), spaces=spaces, horizon=horizon,
+                    tools=tools,
                 ),
                 references=tuple(references[n] for n in window),
                 steps=tuple(trajectory.steps[n] for n in window),

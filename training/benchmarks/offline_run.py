@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,9 @@ def evaluate_offline(
     protocol = get_protocol(settings.protocol)
     grounders = {name: _grounder_loader(name) for name in settings.tool_agents}
     trajectories, about_data = _load_data(settings)
-    planner = _PlannerShelf(settings, load)
+    planner = PlannerShelf(
+        settings.planner, load, horizon=settings.horizon, history_length=settings.history_length
+    )
     config = planner.config(read_settings(settings.out))
     horizon = 1 if settings.reactive else settings.horizon or config.horizon
     recorded = None if settings.references is None else by_id(read_references(Path(settings.references)))
@@ -209,29 +211,34 @@ def _grounder_loader(name: str) -> Callable[[], Grounder]:
     return lambda: grounder_of(agent)
 
 
-class _PlannerShelf:
-    """The planner, loaded when it is first needed."""
+class PlannerShelf:
+    """The planner of a specification or a baseline's name, loaded when it is first needed; T and K may be replaced."""
 
-    def __init__(self, settings: OfflineSettings, load: Callable[[str], Planner]) -> None:
-        self._settings, self._load, self._planner = settings, load, None
+    def __init__(
+        self, name: str, load: Callable[[str], Planner], *, horizon: int | None = None,
+        history_length: int | None = None, baselines: Mapping[str, Callable[[], Planner]] = BASELINES,
+    ) -> None:  # fmt: skip
+        """Loads nothing yet; None keeps the planner's own T and K."""
+        self._name, self._load, self._planner = name, load, None
+        self._baselines = baselines
+        self._changes = {"horizon": horizon, "history_length": history_length}
 
     def config(self, stored: dict[str, Any] | None) -> ForecastConfig:
         """How the planner is asked: as the folder says where the planner is the same, else as the planner says."""
-        if stored is not None and stored.get("planner") == self._settings.planner:
+        if stored is not None and stored.get("planner") == self._name:
             return self._changed(ForecastConfig(**stored["config"]))
         return self.load().config
 
     def load(self) -> Planner:
-        """The planner, with T and K replaced where the settings say so."""
+        """The planner, with T and K replaced where that is asked."""
         if self._planner is None:
-            name = self._settings.planner
-            self._planner = BASELINES[name]() if name in BASELINES else self._load(name)
+            own = self._baselines.get(self._name)
+            self._planner = self._load(self._name) if own is None else own()
             self._planner.config = self._changed(self._planner.config)
         return self._planner
 
     def _changed(self, config: ForecastConfig) -> ForecastConfig:
-        changes = {"horizon": self._settings.horizon, "history_length": self._settings.history_length}
-        return replace(config, **{name: value for name, value in changes.items() if value is not None})
+        return replace(config, **{name: value for name, value in self._changes.items() if value is not None})
 
     def drop(self) -> None:
         """Forgets the planner."""

@@ -1,7 +1,8 @@
 """The recorded step that a sample of an evaluation is about, with its screen, for whoever looks at a verdict.
 
 Results hold no screenshots. The step is read again from the trajectory file that was evaluated, or recorded again from
-the embedded world, whose equal settings give equal episodes.
+the embedded world, whose equal settings give equal episodes. GTA's queries are read from the copy that was evaluated;
+of GAIA nothing is kept.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from executors.errors import InputError, MissingFileError
 from executors.trajectory import Step, Trajectory, trajectory_from_json
+from training.benchmarks import gaia_run, gta_run
 from training.benchmarks.evaluation import Evaluation, Sample
 from training.benchmarks.offline_run import simulator_data
 from training.datasets.simulator import find_recorded
@@ -35,7 +37,11 @@ def recorded_step(evaluation: Evaluation, sample: Sample) -> Step:
 def recorded_episode(evaluation: Evaluation, episode: str) -> Trajectory:
     """The whole recorded episode; raises as `recorded_step` does."""
     data = simulator_data(str(evaluation.settings.get("data", "")))
-    if data is not None:
+    if evaluation.protocol == gaia_run.PROTOCOL:
+        raise InputError("nothing of GAIA is kept with an evaluation: look the question up in your own copy, by its id")
+    if evaluation.protocol in gta_run.PROTOCOLS:
+        found, where = gta_run.recorded_query(evaluation, episode), "this copy of GTA"
+    elif data is not None:
         found = find_recorded(data, episode)
         where = "the embedded world"
     else:

@@ -9,9 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from executors.errors import InputError
+
 if TYPE_CHECKING:
     from training.episode_record import EpisodeRecord, StepRecord
+    from training.episode_worlds import World
     from training.plan_act import Episode
+    from training.planner import Planner
 
 HELP = "run one task with a planner and show every forecast"
 DEFAULT_PLANNER = Path(__file__).resolve().parent.parent.parent / "assets" / "tiny_planner"
@@ -30,17 +34,21 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--env", choices=("simulator", "miniwob", "desktop", "android"), default="simulator",
+    parser.add_argument("--env", choices=("simulator", "miniwob", "tools", "desktop", "android"), default="simulator",
                         help="the world (default: %(default)s); a desktop or a phone needs --allow-real-devices")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--task", metavar="NAME",
-                      help="task template (default: one drawn by the seed), or the MiniWoB++ task")
+                      help="task template of the simulator or of tools (default: one drawn by the seed), or the "
+                      "MiniWoB++ task")
     what.add_argument("--goal", metavar="TEXT", help="a goal in your own words; nobody can judge its success")
+    parser.add_argument("--file", action="append", metavar="FILE",
+                        help="of tools: attach a file to --goal; again for several")
     parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
-                        help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny planner)")
+                        help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE, of tools also oracle "
+                        "(default: the tiny planner)")
     parser.add_argument("--tool-agent", metavar="NAME",
                         help="who grounds, such as ui-tars-1.5@URL (default: elements, the element tree)")
-    parser.add_argument("--split", help="split of the simulator's task (default: test)")
+    parser.add_argument("--split", help="split of the task, of the simulator and of tools (default: test)")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the task (default: %(default)s)")
     parser.add_argument("--max-steps", type=whole_number(1), default=30, metavar="N",
                         help="steps before giving up (default: %(default)s)")
@@ -60,12 +68,11 @@ def run(args: argparse.Namespace) -> int:
     from training.episode_record import StopReason, save_episode
     from training.episode_worlds import open_world
     from training.plan_act import Episode
-    from training.planner import load_planner
 
     world = open_world(args)
     device = world.executor
     try:
-        planner, tool_agent = load_planner(args.planner), get_tool_agent(args.tool_agent or "elements")
+        planner, tool_agent = _planner(args.planner, world), get_tool_agent(args.tool_agent or "elements")
         episode = Episode(device, planner, tool_agent=tool_agent, goal=world.goal, max_steps=args.max_steps,
                           reactive=args.reactive, meta=world.meta)  # fmt: skip
     except BaseException:
@@ -94,6 +101,16 @@ def run(args: argparse.Namespace) -> int:
               file=sys.stderr)
         return 2
     return 0
+
+
+def _planner(spec: str, world: World) -> Planner:
+    from training.planner import load_planner
+
+    if spec != "oracle":
+        return load_planner(spec)
+    if world.oracle is None:
+        raise InputError("--planner oracle is of --env tools without --goal: name another planner")
+    return world.oracle()
 
 
 def _show_forecast(episode: Episode) -> None:

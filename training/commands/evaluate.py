@@ -9,11 +9,13 @@ from pathlib import Path
 
 from executors.errors import InputError
 from training.benchmarks.protocols import PROTOCOLS
+from training.commands import evaluate_copies
 from training.commands.episode import DEFAULT_PLANNER, whole_number
 
 HELP = "score a planner on a benchmark"
 SIMULATOR = "simulator"
 MINIWOB = "miniwob"
+TOOLS = "tools"
 ORACLE = "oracle"
 
 
@@ -24,16 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "benchmarks:",
         f"  {SIMULATOR:<22}the embedded world, on-policy: the planner acts until the task ends",
         f"  {MINIWOB:<22}MiniWoB++, on-policy in a browser: small web tasks that their own pages judge",
+        f"  {TOOLS:<22}embedded tool tasks: the planner calls tools that really run, and its answer is judged",
+        *(f"  {name:<22}{title}" for name, title in evaluate_copies.TITLES.items()),
         *(f"  {protocol.name:<22}offline: {protocol.title}" for protocol in PROTOCOLS.values()),
     ])  # fmt: skip
-    parser.add_argument("benchmark", choices=(SIMULATOR, MINIWOB, *PROTOCOLS), metavar="BENCHMARK",
-                        help="one of the benchmarks below")
+    parser.add_argument("benchmark", choices=(SIMULATOR, MINIWOB, TOOLS, *evaluate_copies.TITLES, *PROTOCOLS),
+                        metavar="BENCHMARK", help="one of the benchmarks below")
     parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
                         help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny "
-                        "planner); also oracle offline (the recorded steps) and of miniwob, random offline")
-    parser.add_argument("--split", help="split of the tasks (default: test of the simulator, all of a file)")
+                        "planner); also oracle of tools, miniwob, gta and offline (the recorded steps), random offline")
+    parser.add_argument("--split", help="split of the tasks (default: test; offline all of a file)")
     parser.add_argument("--episodes", type=whole_number(1), metavar="N",
-                        help="number of tasks (default: 96 of the simulator, 20 of each miniwob task, all of a file)")
+                        help="number of tasks (default: 96; 20 of each miniwob task, offline all of a file)")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the tasks (default: %(default)s)")
     parser.add_argument("--max-steps", type=whole_number(1), default=None, metavar="N", help="steps before giving up")
     parser.add_argument("--reactive", action="store_true", help="ask for one step at a time")
@@ -42,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", metavar="NAMES",
                         help="of miniwob: names separated by commas, or all (of oracle: all that it can do)")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON, offline one line each")
+    evaluate_copies.add_arguments(parser)
     offline = parser.add_argument_group("offline benchmarks only")
     offline.add_argument("--data", metavar="FILE",
                          help="trajectory file (`tracer1 import`); default: the simulator's oracle episodes")
@@ -63,13 +68,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the benchmark; the result goes to standard output, progress to standard error."""
-    if args.benchmark in (SIMULATOR, MINIWOB):
+    if args.benchmark in evaluate_copies.TITLES:
+        return evaluate_copies.run(args)
+    evaluate_copies.refuse_elsewhere(args)
+    if args.benchmark in (SIMULATOR, MINIWOB, TOOLS):
         for option in ("data", "out", "references", "horizon", "history", "run"):
             if getattr(args, option) is not None:
                 raise InputError(f"--{option} belongs to the offline benchmarks: choose one of {', '.join(PROTOCOLS)}")
     if args.tasks is not None and args.benchmark != MINIWOB:
-        raise InputError("--tasks belongs to miniwob: the simulator draws its tasks from --split")
-    run_one = {SIMULATOR: _run_simulator, MINIWOB: _run_miniwob}.get(args.benchmark, _run_offline)
+        raise InputError("--tasks belongs to miniwob: the simulator and tools draw their tasks from --split")
+    run_one = {SIMULATOR: _run_simulator, MINIWOB: _run_miniwob, TOOLS: _run_tools}.get(args.benchmark, _run_offline)
     return run_one(args)
 
 
@@ -100,6 +108,34 @@ def _run_miniwob(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_tools(args: argparse.Namespace) -> int:
+    from executors.tool_tasks import usable_templates
+    from training.benchmarks.tools import MAX_STEPS, evaluate
+    from training.planner import load_planner
+
+    _no_tool_agent(args)
+    split = args.split or "test"
+    usable_templates(split)  # a wrong split is told before a model is loaded
+    result = evaluate(
+        None if args.planner == ORACLE else load_planner(args.planner),
+        split,
+        args.episodes or 96,
+        args.seed,
+        args.reactive,
+        batch_size=args.batch_size or 16,
+        max_steps=args.max_steps or MAX_STEPS,
+        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(json.dumps(result, ensure_ascii=False) if args.json else tools_summary(result))
+    return 0
+
+
+def _no_tool_agent(args: argparse.Namespace) -> None:
+    if args.tool_agent is not None:
+        raise InputError(f"--tool-agent belongs to miniwob and the offline benchmarks: choose one of "
+                         f"{', '.join((MINIWOB, *PROTOCOLS))}")
+
+
 def _one_agent(names: list[str] | None) -> str:
     if names is not None and len(names) > 1:
         raise InputError("--tool-agent is given twice: an episode has one tool agent")
@@ -111,9 +147,7 @@ def _run_simulator(args: argparse.Namespace) -> int:
     from training.benchmarks.simulator import MAX_STEPS, evaluate
     from training.planner import load_planner
 
-    if args.tool_agent is not None:
-        raise InputError(f"--tool-agent belongs to miniwob and the offline benchmarks: choose one of "
-                         f"{', '.join((MINIWOB, *PROTOCOLS))}")
+    _no_tool_agent(args)
     split = args.split or "test"
     list_tasks(split)  # a wrong split is told before a model is loaded
     result = evaluate(
@@ -223,6 +257,20 @@ def miniwob_summary(result: dict) -> str:
     lines.append(f"unreadable replies {result['parse_failure_rate']:.1%}")
     lines.append("ended by  " + ", ".join(f"{name} {count}" for name, count in result["stop_reasons"].items()))
     lines.append(f"judged by the pages: success is a {result['success_rule']}; time limit {result['time_limit']}")
+    return "\n".join(lines)
+
+
+def tools_summary(result: dict) -> str:
+    """The result in a few lines for a person."""
+    lines = _success_lines(result, f"tools/{result['split']}")
+    lines += [
+        f"  {part['success_rate']:>6.1%} of {part['num_episodes']}  {name}"
+        for name, part in result["by_template"].items()
+    ]
+    lines += [f"  left out       {name}: {reason}" for name, reason in result["left_out"].items()]
+    lines.append(f"tools     {result['tool_calls']} calls, {result['tool_errors']} failed")
+    lines.append(f"unreadable replies {result['parse_failure_rate']:.1%}")
+    lines.append("ended by  " + ", ".join(f"{name} {count}" for name, count in result["stop_reasons"].items()))
     return "\n".join(lines)
 
 

@@ -235,7 +235,7 @@ def _wire_form(handlers: EpisodeHandlers, page: gr.State, form: dict[str, Any], 
                                  "serial")],
         **QUIET,
     )
-    form["split"].input(handlers.choose_split, [form["split"]], [form["template"]], **QUIET)
+    form["split"].input(handlers.choose_split, [form["split"], form["source"]], [form["template"]], **QUIET)
     form["file"].input(handlers.choose_file, [page, form["file"]], [form["position"], *outputs], **QUIET)
     form["kind"].input(handlers.choose_kind, [form["kind"]], [form["checkpoint"], form["server"]], **QUIET)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from executors.actions import Action
 from executors.parsing.code_form import code_of_action, parse_code_reply, split_reply
 from executors.sandbox import Sandbox
+from executors.tool_world import ToolExecutor
 from executors.toolbox.box import Toolbox
 from tests.support import require_sandbox
+from tests.training.datasets.importing import import_all
 
 # Tools that need what is not here: a model server, the network, weights.
 MISSING = ("visualizer(", "ask_search_agent(", "objectlocation(", "facedetection(", "image_generator(", "image_edit(",
@@ -63,3 +67,33 @@ def test_code_that_needs_no_missing_tool_prints_what_was_recorded(samples: Path)
                     num_same += 1
     assert num_same == 21 and num_unavailable > 0
 
+
+
+@pytest.mark.slow
+def test_imported_steps_are_carried_out_as_far_as_their_tools_are_here(samples: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    require_sandbox()
+    data = (samples / "mm_traj" / "mm_traj_sample.json").read_text(encoding="utf-8")
+    (tmp_path / "mm_traj.json").write_text(data, encoding="utf-8")
+    trajectories, _ = import_all("mm_traj", tmp_path / "mm_traj.json")
+    came: Counter[str] = Counter()
+    for trajectory in trajectories:
+        world = ToolExecutor(trajectory.goal)
+        world.reset()
+        world.execute(Action(type="tool_call", name="python", arguments={"code": "import os; os.mkdir('.cache')"}))
+        after = [step.observation.text for step in trajectory.steps[1:]]
+        for step, recorded in zip(trajectory.steps, [*after, None]):
+            result = world.execute(step.action)
+            if step.action.is_terminal:
+                assert world.answer == step.action.content
+                came["answered"] += 1
+            elif "unavailable: " in result.message:
+                came["unavailable"] += 1
+            elif result.had_effect:
+                assert result.observation.text.strip() == recorded
+                came["as recorded"] += 1
+            else:
+                came["needs what an unavailable tool gives"] += 1
+        world.close()
+    # of 69 calls; the last ones name variables that the code of a failed step would have set
+    assert came == {"answered": 47, "unavailable": 44, "as recorded": 21, "needs what an unavailable tool gives": 4}
