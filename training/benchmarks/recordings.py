@@ -34,6 +34,8 @@ def recorded_step(evaluation: Evaluation, sample: Sample) -> Step:
 
 def recorded_episode(evaluation: Evaluation, episode: str) -> Trajectory:
     """The whole recorded episode; raises as `recorded_step` does."""
+    if evaluation.settings.get("is_live"):
+        raise MissingFileError(f"{episode} was done live, so no step is recorded: look into {evaluation.folder}")
     data = simulator_data(str(evaluation.settings.get("data", "")))
     if data is not None:
         found = find_recorded(data, episode)
