@@ -237,9 +237,11 @@ class JSONAction:
 
 def ui_element(**values: Any) -> SimpleNamespace:
     """As in AndroidWorld's representation_utils.py."""
-    names = ("text", "content_description", "class_name", "bbox_pixels", "hint_text", "is_checked", "is_checkable",
-             "is_clickable", "is_editable", "is_focused", "is_long_clickable", "is_visible", "resource_name")  # fmt: skip
-    return SimpleNamespace(**{**dict.fromkeys(names), **values})
+    names = (
+        "text content_description class_name bbox_pixels hint_text is_checked is_checkable is_clickable is_editable "
+        "is_focused is_long_clickable is_visible resource_name"
+    )
+    return SimpleNamespace(**{**dict.fromkeys(names.split()), **values})
 
 
 def box(left: float, right: float, top: float, bottom: float) -> SimpleNamespace:
