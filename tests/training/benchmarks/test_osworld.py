@@ -346,7 +346,7 @@ def test_command_tells_a_person_and_does_chosen_tasks_alone(tmp_path, package):
     (["osworld", "x", "--horizon", "3"], "--horizon belongs to the offline"), (["miniwob", "x"], "PATH 'x' belongs to"),
     (["simulator", "--retry-failed"], "--retry-failed belongs to"),
     (["simulator", "--vm", "x"], "--vm belongs to osworld"),
-    (["osworld", "TASKS", "--tasks", "os/b"], "'os/b' is not there"), (["osworld", "TASKS"], "desktop-env cannot be"),
+    (["osworld", "--tasks", "os/b", "TASKS"], "'os/b' is not there"), (["osworld", "TASKS"], "desktop-env cannot be"),
     (["osworld", "TASKS", "--tool-agent", "nobody"], "'nobody' is unknown"),
 ])  # fmt: skip
 def test_request_that_is_not_possible_is_told(tmp_path, arguments, words, capsys):
