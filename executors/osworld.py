@@ -3,7 +3,8 @@ and judges.
 
 What is handled here because it fails silently there (desktop-env 1.0.2):
 
-1. `step` drops what the machine said about a command: an action that changed no pixel is told as such.
+1. `step` drops what the machine said about a command: an action that changed no pixel is told as such. Screenshots
+   show the pointer, so one that moves it has always an effect.
 2. A screenshot that could not be made is None: here it is an error.
 3. `reset` goes on after a setup that failed five times: here it is an error.
 4. FAIL earns the point of every task that cannot be done: it is sent for `call_user` alone, never for our own failures.

@@ -49,7 +49,7 @@ class TaskResult:
     """What came of one task.
 
     `score` is the world's judgement 0..1, 0 where it could not be asked. `num_without_effect` counts actions that
-    changed no pixel.
+    changed no pixel. `last_forecast` is the planner's last reply, `last_action` the last that was carried out.
     """
 
     id: str
@@ -64,6 +64,8 @@ class TaskResult:
     num_without_effect: int
     seconds: float
     errors: tuple[str, ...] = ()
+    last_forecast: Mapping[str, Any] | None = None
+    last_action: Mapping[str, Any] | None = None
 
     @classmethod
     def of(
@@ -86,6 +88,8 @@ class TaskResult:
             num_without_effect=sum(not step.had_effect and not step.action.is_terminal for step in acted),
             seconds=round(seconds, 2),
             errors=(*record.errors, *later_errors),
+            last_forecast=forecasts[-1].to_json() if forecasts else None,
+            last_action=acted[-1].action.to_json() if acted else None,
         )
 
     @classmethod
@@ -293,17 +297,18 @@ def summarise_results(results: Sequence[TaskResult]) -> dict[str, Any]:
 def _sample(result: TaskResult) -> Sample:
     """A task as one sample: the world's judgement of how it was left."""
     outcome = _OUTCOMES.get(StopReason(result.stop_reason), Outcome.OK)
-    reason = "; ".join(result.errors[-1:]) or result.stop_reason
-    finished = Action(type="finished")
-    prediction = Prediction(action=finished if outcome is Outcome.OK else None, outcome=outcome, reason=reason)
+    ending = f"{result.stop_reason} after {result.num_steps} steps"
+    action = None if result.last_action is None else Action.from_json(result.last_action)
+    prediction = Prediction(action=action, outcome=outcome, reason="; ".join([ending, *result.errors[-1:]]))
     score = StepScore(is_type_right=result.score >= 1.0, success=result.score)
     return Sample(
         id=result.id,
         episode=result.id,
         index=0,
         prompt="",  # the id names the task, also where it could not be set up
-        steps=(StepResult(reference=finished, target=None, prediction=prediction, score=score),),
+        steps=(StepResult(reference=Action(type="finished"), target=None, prediction=prediction, score=score),),
         slices={"category": result.group},
+        forecast=result.last_forecast,
     )
 
 

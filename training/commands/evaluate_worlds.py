@@ -85,7 +85,7 @@ def run_osworld(args: argparse.Namespace, tool_agent_name: str) -> int:
         raise InputError("PATH is missing: give OSWorld's test_all.json, or a folder of its tasks")
     if args.episodes is not None:
         raise InputError("--episodes is not of osworld: every task is done once; choose by --tasks DOMAIN/ID,...")
-    path = Path(args.path)
+    path, out = Path(args.path), _out(args)
     tasks = read_tasks(path)  # what is wrong is told before a model is loaded
     chosen = choose_named(args.tasks, tasks, "OSWorld task")
     tool_agent = get_tool_agent(tool_agent_name)
@@ -98,7 +98,7 @@ def run_osworld(args: argparse.Namespace, tool_agent_name: str) -> int:
             load_planner(args.planner),
             {id: tasks[id] for id in chosen},
             open_env,
-            _out(args),
+            out,
             data=path.name,
             tool_agent=tool_agent,
             tool_agent_name=tool_agent_name,
@@ -132,11 +132,10 @@ def run_android_world(args: argparse.Namespace, tool_agent_name: str) -> int:
     out, tool_agent = _out(args), get_tool_agent(tool_agent_name)
     budgets = read_budgets(Path(args.budgets)) if args.budgets else {}
     servers = [AndroidWorldServer(url) for url in dict.fromkeys(args.server)]
-    planner = load_planner(args.planner)
     seed = SEED if args.seed is None else args.seed
     tasks = make_tasks(servers, args.tasks, args.episodes or 1, seed, family, args.max_steps, budgets)
     result = evaluate(
-        planner,
+        load_planner(args.planner),
         tasks,
         servers,
         out,

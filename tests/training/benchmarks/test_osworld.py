@@ -209,6 +209,9 @@ def test_two_evaluations_are_compared_like_all_others(tmp_path):
     evaluations = [load_folder(tmp_path / name)[0] for name in ("weak", "strong")]
     pair = compare(evaluations).benchmarks[0].pairs[0]
     assert (pair.gap, pair.num_only_b, pair.better) == (1.0, 8, "strong")
+    last = evaluations[1].samples[0]
+    assert last.forecast["raw"] == "1 steps for goal of t0" and last.steps[0].prediction.action == FINISHED
+    assert last.steps[0].prediction.reason == "finished after 2 steps"
     with pytest.raises(MissingFileError, match="os/t0 was done live"):
         recorded_step(evaluations[0], evaluations[0].samples[0])
 
@@ -351,5 +354,7 @@ def test_command_tells_a_person_and_does_chosen_tasks_alone(tmp_path, package):
 ])  # fmt: skip
 def test_request_that_is_not_possible_is_told(tmp_path, arguments, words, capsys):
     index = write_examples(tmp_path, {"os": ["a"]}, {"os/a": osworld_task("a")})
-    assert main(["evaluate", *(str(index) if word == "TASKS" else word for word in arguments)]) == 2
+    words_given = [str(index) if word == "TASKS" else word for word in arguments]
+    out = [] if "PATH is missing" in words else ["--out", str(tmp_path / "out")]
+    assert main(["evaluate", *words_given, *out]) == 2
     assert words in capsys.readouterr().err
