@@ -224,7 +224,7 @@ def read_pixels(pixels: Any) -> Observation:
         raise ExecutorError("observe", f"AndroidWorld sent no screen: {array.dtype} of shape {array.shape}")
     if array.min() < 0 or array.max() > 255:
         raise ExecutorError("observe", f"AndroidWorld sent colours {array.min()}..{array.max()}, not 0..255")
-    image = PIL.Image.fromarray(array.astype(np.uint8), "RGB")
+    image = PIL.Image.fromarray(array.astype(np.uint8))
     return Observation(image=image, image_size=ImageSize(*image.size))
 
 

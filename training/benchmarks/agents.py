@@ -28,17 +28,19 @@ _WITHOUT_END = 10**9
 
 
 class OSWorldAgent:
-    """The agent that OSWorld's runner (`lib_run_single`) asks once per step.
-
-    Args of its constructor there are of that runner; these are ours: a planner, a tool agent (None takes the element
-    tree's, which OSWorld's screens lack), and whether one step is asked for at a time.
-    """
+    """The agent that OSWorld's runner (`lib_run_single`) asks once per step; give it to that runner as it is."""
 
     action_space = "pyautogui"
     observation_type = "screenshot"
 
     def __init__(self, planner: Planner, tool_agent: ToolAgent | None = None, *, reactive: bool = False) -> None:
-        """Nothing is asked yet."""
+        """Nothing is asked yet.
+
+        Args:
+            planner: who forecasts.
+            tool_agent: who grounds; None takes the element tree's, for planners that write points themselves.
+            reactive: ask for one step at a time.
+        """
         self._planner, self._tool_agent, self._reactive = planner, tool_agent, reactive
         self._screen: _OthersScreen | None = None
         self._episode: Episode | None = None
@@ -71,7 +73,7 @@ class OSWorldAgent:
         step = _take_step(self._episode)
         command = self._screen.command or "WAIT"
         told = {"command": command, "previous_had_effect": had_effect, **step.to_json(None)}
-        return json.dumps(told, ensure_ascii=False), [command]
+        return json.dumps(told), [command]  # escapes only: half a surrogate pair has no UTF-8 form
 
 
 class _OthersScreen:

@@ -12,6 +12,7 @@ Source: google-research/android_world, suite_utils.py, server/android_server.py,
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,10 +148,10 @@ def evaluate(
     def maker(server: AndroidWorldServer) -> Callable[[StopSignal], _Phone]:
         return lambda stop: _Phone(server, shared, tool_agent, reactive, out / "episodes", stop)
 
+    digest = hashlib.sha256(json.dumps([[task.id, task.max_steps] for task in tasks.values()]).encode())
     benchmark = Benchmark(
         protocol="android_world", version=VERSION, data=f"{data}, {len(tasks)} tasks, seed {seed}, {steps}",
-        data_hash="", source=SOURCE,
-        details={"seed": seed, "budgets": {task.id: task.max_steps for task in tasks.values()}},
+        data_hash=digest.hexdigest()[:24], source=SOURCE, details={"seed": seed},
     )  # fmt: skip
     return evaluate_live(
         benchmark, tasks, shared, [maker(server) for server in servers], out, tool_agent=tool_agent_name,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -158,6 +160,27 @@ def test_machines_work_at_once_and_each_task_is_done_once(tmp_path):
     assert len(envs) == 3 and sum(env.num_resets for env in envs) == 7
     assert seconds < 0.8 * result["seconds"]
     assert sorted(json.loads(line)["id"] for line in (tmp_path / "tasks.jsonl").open()) == [f"os/{id}" for id in ids]
+
+
+class OneAtATime(GoalPlanner):
+    """Fails when two threads ask it at once."""
+
+    def __init__(self, scripts: dict) -> None:
+        super().__init__(scripts)
+        self._lock = threading.Lock()
+
+    def forecast(self, requests):
+        assert self._lock.acquire(blocking=False), "two at once"
+        time.sleep(0.02)
+        self._lock.release()
+        return super().forecast(requests)
+
+
+def test_planner_of_this_process_is_never_asked_by_two_machines_at_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "GoalPlanner", OneAtATime)
+    ids = [f"t{number}" for number in range(6)]
+    result = run(tmp_path, [osworld_task(id) for id in ids], {id: [TYPE, TYPE, FINISHED] for id in ids}, num_envs=3)
+    assert (result["success_rate"], result["num_errors"]) == (1.0, 0)
 
 
 def test_finished_tasks_are_not_done_again_and_failed_ones_only_where_asked(tmp_path):
@@ -334,6 +357,20 @@ def test_command_killed_in_the_middle_goes_on_where_it_was(tmp_path, package):
     result = json.loads(done.stdout)
     assert (result["success_rate"], result["num_episodes"], result["num_errors"]) == (1.0, 4, 0)
     assert [json.loads(line)["id"] for line in journal.open()] == [f"os/t{number}" for number in range(4)]
+
+
+def test_ctrl_c_ends_a_long_wait_and_leaves_what_is_done(tmp_path, package):
+    words = command(tmp_path, "--reset-wait", "300")
+    process = subprocess.Popen(words, cwd=ROOT, env=package, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out" / "evaluation.json").exists():
+        assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert not (tmp_path / "out" / "tasks.jsonl").exists()
 
 
 def test_command_tells_a_person_and_does_chosen_tasks_alone(tmp_path, package):
