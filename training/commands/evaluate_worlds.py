@@ -65,7 +65,7 @@ def check(args: argparse.Namespace) -> None:
     if args.benchmark not in _OWN and args.retry_failed is not None:
         raise InputError(f"--retry-failed belongs to {' and '.join(_OWN)}")
     if args.path is not None and args.benchmark not in WITH_PATH:
-        raise InputError(f"PATH {args.path!r} belongs to {', '.join(WITH_PATH)}: leave it out")
+        raise InputError(f"PATH {str(args.path)!r} belongs to {', '.join(WITH_PATH)}: leave it out")
     for option in ("data", "references", "horizon", "history", "run"):
         if args.benchmark in _OWN and getattr(args, option) is not None:
             raise InputError(f"--{option} belongs to the offline benchmarks: leave it out")
