@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from executors.android_world_server import AndroidWorldServer, PhoneAtServer
 from executors.device import StopSignal
 from executors.errors import ExecutorError, InputError, MissingFileError
 from executors.tool_agents import ToolAgent
-from training.benchmarks.live_tasks import Benchmark, Clock, SharedPlanner, TaskResult, choose_named, evaluate_live
+from training.benchmarks.live_tasks import Benchmark, SharedPlanner, TaskResult, choose_named, evaluate_live
 from training.episode_record import save_episode
 from training.plan_act import Episode
 from training.planner import Planner
@@ -170,7 +171,7 @@ class _Phone:
         self._episodes, self._stop = episodes, stop
 
     def run(self, task: AndroidTask) -> TaskResult:
-        clock = Clock()
+        started = time.perf_counter()
         phone = PhoneAtServer(server=self._server, name=task.name, index=task.index)
         device = AndroidWorldExecutor(phone, stop=self._stop)
         try:
@@ -188,7 +189,7 @@ class _Phone:
             later_errors.append(str(error))
         if not self._stop.is_tripped:
             save_episode(self._episodes / f"{task.name}_{task.index}.json", record)
-        return TaskResult.of(task.id, task.name, record, device.score, clock.seconds, later_errors)
+        return TaskResult.of(task.id, task.name, record, device.score, time.perf_counter() - started, later_errors)
 
     def close(self) -> None:
         self._server.close()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -329,19 +328,6 @@ class SharedPlanner:
             return self._planner.forecast(requests)
 
 
-class Clock:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        """Starts now."""
-        self._started = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return time.perf_counter() - self._started
-
-
 def file_name(text: str) -> str:
     """The text as one name of a folder.
 
@@ -363,7 +349,8 @@ def choose_named(names: str | None, known: Iterable[str], what: str) -> list[str
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in chosen if name not in known]
     if unknown:
-        raise InputError(f"{what} {unknown[0]!r} is not there: choose some of {', '.join(known[:12])} ...")
+        more = " ..." if len(known) > 12 else ""
+        raise InputError(f"{what} {unknown[0]!r} is not there: choose some of {', '.join(known[:12])}{more}")
     if not chosen or len(set(chosen)) < len(chosen):
         raise InputError(f"{what}s {names!r}: name each once, separated by commas, or all")
     return chosen

@@ -29,7 +29,12 @@ WITH_PATH = (OSWORLD,)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options that no other benchmark has."""
-    group = parser.add_argument_group("osworld and android_world only")
+    group = parser.add_argument_group(
+        "osworld and android_world only",
+        "They need --out, and a planner that writes points or a --tool-agent that sees, such as ui-tars-1.5@URL. "
+        "--tasks names some of their tasks; --batch-size is the number of OSWorld's machines at once. The same command "
+        "goes on where it was.",
+    )
     group.add_argument("--retry-failed", action="store_true", default=None,
                        help="do tasks again that errors ended in an earlier run")
     group.add_argument("--provider", metavar="NAME", help="of osworld: docker (default), vmware, virtualbox, aws ...")

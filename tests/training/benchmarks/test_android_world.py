@@ -303,6 +303,7 @@ def test_agent_works_in_androidworlds_own_loop(android_world):
     assert [result.done for result in results] == [False] * 4 and "emulator is gone" in results[0].data["errors"][0]
 
 
-def test_missing_androidworld_is_told():
+def test_missing_androidworld_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "android_world", None)
     with pytest.raises(InputError, match="AndroidWorld cannot be imported.*google-research"):
         android_world_agent(None, GoalPlanner({}))
