@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ])  # fmt: skip
     parser.add_argument("benchmark", choices=(SIMULATOR, MINIWOB, *evaluate_worlds.RUN, *PROTOCOLS),
                         metavar="BENCHMARK", help="one of the benchmarks below")
-    parser.add_argument("path", nargs="?", metavar="PATH", help="of osworld (needed): its test_all.json, or a folder of its tasks")
+    parser.add_argument("path", nargs="?", metavar="PATH",
+                        help="of osworld (needed): its test_all.json, or a folder of its tasks")
     parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
                         help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny "
                         "planner); also oracle offline (the recorded steps) and of miniwob, random offline")
