@@ -16,6 +16,8 @@ HELP = "score a planner on a benchmark"
 SIMULATOR = "simulator"
 MINIWOB = "miniwob"
 ORACLE = "oracle"
+PATH_MAY_FOLLOW_OPTIONS = True
+"""argparse takes an optional positional right behind the benchmark alone, unless it is told so (training.cli)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
