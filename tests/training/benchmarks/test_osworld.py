@@ -390,7 +390,7 @@ def test_command_tells_a_person_and_does_chosen_tasks_alone(tmp_path, package):
     (["osworld", "TASKS", "--tool-agent", "nobody"], "'nobody' is unknown"),
 ])  # fmt: skip
 def test_request_that_is_not_possible_is_told(tmp_path, arguments, words, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "desktop_env", None)  # as where it is not installed
+    monkeypatch.setitem(sys.modules, "desktop_env.desktop_env", None)  # as where it is not installed
     index = write_examples(tmp_path, {"os": ["a"]}, {"os/a": osworld_task("a")})
     words_given = [str(index) if word == "TASKS" else word for word in arguments]
     out = [] if "PATH is missing" in words else ["--out", str(tmp_path / "out")]
