@@ -48,6 +48,16 @@ def read_hierarchy(xml: str, size: ImageSize) -> tuple[tuple[Element, ...], str]
     return elements, "" if first is None else first.get("package", "")
 
 
+def role_of(class_name: str) -> str | None:
+    """The role that an Android class means; None when it is none of its own.
+
+    >>> role_of("androidx.appcompat.widget.AppCompatButton"), role_of("android.widget.FrameLayout")
+    ('button', None)
+    """
+    kind = class_name.rpartition(".")[2].lower()
+    return _ROLES.get(kind.removeprefix("appcompat").removeprefix("material"))
+
+
 def _element(node: ElementTree.Element, size: ImageSize) -> Element | None:
     match = _BOUNDS.fullmatch(node.get("bounds", ""))
     if match is None:
@@ -59,8 +69,7 @@ def _element(node: ElementTree.Element, size: ImageSize) -> Element | None:
         return None
     is_clickable = _is(node, "clickable") or _is(node, "long-clickable") or _is(node, "checkable")
     text, description = node.get("text", "").strip(), node.get("content-desc", "").strip()
-    kind = node.get("class", "").rpartition(".")[2].lower()
-    role = _ROLES.get(kind.removeprefix("appcompat").removeprefix("material"))
+    role = role_of(node.get("class", ""))
     value = None
     if role == "field":
         hint = node.get("hint", "").strip() or description

@@ -35,7 +35,7 @@ _DRAG_STEP_SECONDS = 0.02
 _CLICK_INTERVAL_SECONDS = 0.05
 _PACKAGES = {"pyautogui": "pip install pyautogui", "mss": "pip install mss", "tkinter": "apt install python3-tk"}
 
-_KEY_NAMES = {
+KEY_NAMES = {
     "arrowdown": "down", "arrowleft": "left", "arrowright": "right", "arrowup": "up", "cmd": "win", "command": "win",
     "control": "ctrl", "ctl": "ctrl", "meta": "win", "page_down": "pagedown", "page_up": "pageup", "super": "win",
     "windows": "win", "option": "alt",
@@ -198,7 +198,7 @@ class DesktopExecutor(DeviceExecutor):
         turn(SCROLL_CLICKS if action.direction in ("up", "right") else -SCROLL_CLICKS)
 
     def _press(self, names: list[str]) -> None:
-        keys = [_KEY_NAMES.get(name, name) for name in names]
+        keys = [KEY_NAMES.get(name, name) for name in names]
         for name, key in zip(names, keys):
             if key not in self._gui.KEYBOARD_KEYS or not self._gui.platformModule.keyboardMapping.get(key):
                 raise ExecutorError("execute", f"key {name!r} is not on this keyboard: use names such as ctrl, enter")

@@ -113,6 +113,9 @@ class DeviceExecutor(ABC):
     name = "device"
     """What messages call it."""
 
+    close_seconds = 5.0
+    """How long letting go of the device may take."""
+
     is_real = True
     """Whether actions can do harm, so that permission is needed (executors.permission)."""
 
@@ -185,6 +188,7 @@ class DeviceExecutor(ABC):
         if not action.spec.spaces & self.spaces:
             raise ExecutorError("execute", f"a {self.name} does not take {action.type}")
         if action.is_terminal:
+            self._call("execute", lambda: self._conclude(action))
             self._is_ended = True
             return ExecutionResult(observation=self.observe(), message="the episode has ended")
         before = self._last or self.observe()  # points are of the last picture, so there has to be one
@@ -199,7 +203,7 @@ class DeviceExecutor(ABC):
         return None
 
     def close(self) -> None:
-        """Releases the device, as far as it answers within 5 seconds; calling it again does nothing."""
+        """Releases the device, as far as it answers within `close_seconds`; calling it again does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -207,7 +211,7 @@ class DeviceExecutor(ABC):
             future = self._worker.submit(self._release)
             self._worker.end()
             is_hung = self._busy is not None and not self._busy.done()
-            wait([future], timeout=1.0 if is_hung else min(self._limit_seconds, 5.0))
+            wait([future], timeout=1.0 if is_hung else min(self._limit_seconds, self.close_seconds))
         self._abandon()
 
     def _act(self, action: Action) -> None:
@@ -281,6 +285,10 @@ class DeviceExecutor(ABC):
     @abstractmethod
     def _see(self) -> Observation:
         """Looks."""
+
+    def _conclude(self, action: Action) -> None:
+        """Is told of a terminal action: a world that judges may have to know it."""
+        return None
 
     def _release(self) -> None:
         """Lets go of the device, on its own thread."""

@@ -35,7 +35,7 @@ class X11Keyboard:
         """
         from Xlib import XK, X
 
-        keysyms = [_keysym(char) for char in text.replace("\r\n", "\n")]
+        keysyms = [keysym_of(char) for char in text.replace("\r\n", "\n")]
         keys = self._own_keys()
         shift, caps = (self._display.keysym_to_keycode(key) for key in (XK.XK_Shift_L, XK.XK_Caps_Lock))
         if self._display.screen().root.query_pointer().mask & X.LockMask:
@@ -93,10 +93,10 @@ class X11Keyboard:
         self._display.sync()
 
 
-def _keysym(char: str) -> int:
+def keysym_of(char: str) -> int:
     """The X11 keysym of a character: Latin-1 as it is, all others as Unicode keysyms.
 
-    >>> hex(_keysym("é")), hex(_keysym("你"))
+    >>> hex(keysym_of("é")), hex(keysym_of("你"))
     ('0xe9', '0x1004f60')
     """
     code = ord(char)

@@ -94,7 +94,8 @@ def _run_command(name: str, argv: list[str]) -> int:
     module = importlib.import_module(COMMANDS[name])
     parser = argparse.ArgumentParser(prog=f"tracer1 {name}", description=module.HELP)
     module.add_arguments(parser)
-    return module.run(parser.parse_args(argv))
+    is_mixed = getattr(module, "PATH_MAY_FOLLOW_OPTIONS", False)
+    return module.run(parser.parse_intermixed_args(argv) if is_mixed else parser.parse_args(argv))
 
 
 def _top_parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -131,6 +132,17 @@ class Episode:
             horizon=1 if self.reactive else None,
             tools=tuple(getattr(self.executor, "tools", ())),  # only a world of tools has some
         )
+
+    def see(self, observation: Observation) -> None:
+        """Takes what is on the screen now, for a device that others act on: their own loop runs between two steps.
+
+        Whether the last step had an effect is known only now, and kept.
+        """
+        self._check_running()
+        if self.steps and self.steps[-1].action is not None:
+            had_effect = not shows_same(observation, self.observation)
+            self.steps[-1] = replace(self.steps[-1], had_effect=had_effect)
+        self.observation = observation
 
     def plan(self) -> Forecast | None:
         """Asks the planner and keeps its forecast for `act`; None when the planner failed, which is a recorded step."""

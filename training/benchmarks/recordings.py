@@ -36,6 +36,8 @@ def recorded_step(evaluation: Evaluation, sample: Sample) -> Step:
 
 def recorded_episode(evaluation: Evaluation, episode: str) -> Trajectory:
     """The whole recorded episode; raises as `recorded_step` does."""
+    if evaluation.settings.get("is_live"):
+        raise MissingFileError(f"{episode} was done live, so no step is recorded: look into {evaluation.folder}")
     data = simulator_data(str(evaluation.settings.get("data", "")))
     if evaluation.protocol == gaia_run.PROTOCOL:
         raise InputError("nothing of GAIA is kept with an evaluation: look the question up in your own copy, by its id")

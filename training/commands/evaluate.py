@@ -9,7 +9,7 @@ from pathlib import Path
 
 from executors.errors import InputError
 from training.benchmarks.protocols import PROTOCOLS
-from training.commands import evaluate_copies
+from training.commands import evaluate_copies, evaluate_worlds
 from training.commands.episode import DEFAULT_PLANNER, whole_number
 
 HELP = "score a planner on a benchmark"
@@ -17,6 +17,8 @@ SIMULATOR = "simulator"
 MINIWOB = "miniwob"
 TOOLS = "tools"
 ORACLE = "oracle"
+PATH_MAY_FOLLOW_OPTIONS = True
+"""argparse takes an optional positional right behind the benchmark alone, unless it is told so (training.cli)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,17 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"  {MINIWOB:<22}MiniWoB++, on-policy in a browser: small web tasks that their own pages judge",
         f"  {TOOLS:<22}embedded tool tasks: the planner calls tools that really run, and its answer is judged",
         *(f"  {name:<22}{title}" for name, title in evaluate_copies.TITLES.items()),
+        *(f"  {name:<22}{about}" for name, about in evaluate_worlds.ABOUT.items()),
         *(f"  {protocol.name:<22}offline: {protocol.title}" for protocol in PROTOCOLS.values()),
     ])  # fmt: skip
-    parser.add_argument("benchmark", choices=(SIMULATOR, MINIWOB, TOOLS, *evaluate_copies.TITLES, *PROTOCOLS),
-                        metavar="BENCHMARK", help="one of the benchmarks below")
+    named = (SIMULATOR, MINIWOB, TOOLS, *evaluate_copies.TITLES, *evaluate_worlds.RUN, *PROTOCOLS)
+    parser.add_argument("benchmark", choices=named, metavar="BENCHMARK", help="one of the benchmarks below")
     parser.add_argument("--planner", default=str(DEFAULT_PLANNER), metavar="PLANNER",
                         help="checkpoint folder or hub id, openai:MODEL@URL or replay:FILE (default: the tiny "
                         "planner); also oracle of tools, miniwob, gta and offline (the recorded steps), random offline")
     parser.add_argument("--split", help="split of the tasks (default: test; offline all of a file)")
     parser.add_argument("--episodes", type=whole_number(1), metavar="N",
                         help="number of tasks (default: 96; 20 of each miniwob task, offline all of a file)")
-    parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the tasks (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_number(0), help="seed of the tasks (default: 0; 30 of android_world)")
     parser.add_argument("--max-steps", type=whole_number(1), default=None, metavar="N", help="steps before giving up")
     parser.add_argument("--reactive", action="store_true", help="ask for one step at a time")
     parser.add_argument("--batch-size", type=whole_number(1), metavar="B",
@@ -64,13 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                          help="past steps that are told (default: the planner's own)")
     offline.add_argument("--run", type=Path, metavar="DIR",
                          help="also keep a run folder with heartbeat, log and state, as the workbench's queue asks for")
+    evaluate_worlds.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the benchmark; the result goes to standard output, progress to standard error."""
+    evaluate_worlds.check(args)
     if args.benchmark in evaluate_copies.TITLES:
         return evaluate_copies.run(args)
     evaluate_copies.refuse_elsewhere(args)
+    if args.benchmark in evaluate_worlds.RUN:
+        return evaluate_worlds.RUN[args.benchmark](args, _one_agent(args.tool_agent))
+    args.seed = args.seed or 0
     if args.benchmark in (SIMULATOR, MINIWOB, TOOLS):
         for option in ("data", "out", "references", "horizon", "history", "run"):
             if getattr(args, option) is not None:

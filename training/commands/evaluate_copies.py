@@ -21,7 +21,8 @@ _NOT_HERE = ("data", "references", "run", "tasks", "tool_agent")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options that only these have."""
-    parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="of gta and gaia (needed): your copy")
+    parser.add_argument("path", nargs="?", type=Path, metavar="PATH",
+                        help="of gta and gaia (needed): your copy; of osworld: its test_all.json, or a folder of tasks")
     group = parser.add_argument_group("gta and gaia only", "They need PATH and --out. Network tools are off; without "
                                       "--vision-server the tools that look at images say that they cannot.")
     group.add_argument("--mode", choices=("step", "end"),
@@ -38,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def refuse_elsewhere(args: argparse.Namespace) -> None:
     """Raises InputError for an option of gta and gaia beside another benchmark."""
-    for option in ("path", "mode", "vision_server", "similarity", "toolbox"):
+    for option in ("mode", "vision_server", "similarity", "toolbox"):
         if getattr(args, option) is not None:
-            name = "PATH" if option == "path" else f"--{option.replace('_', '-')}"
-            raise InputError(f"{name} belongs to {GTA} and {GAIA}: leave it out of {args.benchmark}")
+            name = option.replace("_", "-")
+            raise InputError(f"--{name} belongs to {GTA} and {GAIA}: leave it out of {args.benchmark}")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -184,7 +184,7 @@ def test_the_help_tells_what_is_needed(capsys: pytest.CaptureFixture[str]) -> No
         ("gaia COPY --seed 1 --out OUT", "--level and --seed"),
         ("gta COPY --split test --out OUT", "--split is not of gta"),
         ("gta COPY --mode step --max-steps 3 --out OUT", "--max-steps is of the mode end"),
-        ("simulator COPY", "PATH belongs to gta and gaia"),
+        ("simulator COPY", "belongs to osworld, gta, gaia"),
         ("simulator --vision-server m@http://h", "--vision-server belongs to gta and gaia"),
     ],
 )  # fmt: skip
