@@ -85,7 +85,7 @@ class Sample:
     def tools(self) -> tuple[str, ...]:
         """Names of the tools that may be called, where the trajectory tells them; unknown ones are left out."""
         names, known = self.meta.get("tools"), all_tools()
-        return tuple(name for name in names if name in known) if isinstance(names, list) else ()
+        return tuple(name for name in names if str(name) in known) if isinstance(names, list) else ()
 
     def load_image(self) -> Image | None:
         """The screenshot that the planner sees, as PIL RGB, decoded anew at each call; None when there is none.
