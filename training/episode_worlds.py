@@ -92,6 +92,8 @@ def _tools(args: argparse.Namespace) -> World:
         files = {Path(name).name: Path(name) for name in args.file or ()}
         if missing := next((path for path in files.values() if not path.is_file()), None):
             raise MissingFileError(f"--file {missing} does not exist: name a file")
+        if len(files) < len(args.file or ()):
+            raise InputError("--file names two files of one name: copy one to another name first")
         world = ToolExecutor(args.goal, files, tools=tool_tasks.TOOLS)
         about = f"tools, {len(files)} file{'' if len(files) == 1 else 's'}"
         return World(executor=world, about=about, goal=args.goal, meta={"env": "tools", "tools": list(world.tools)})

@@ -13,13 +13,16 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from executors.actions import Action
 from executors.errors import ExecutorError
 from executors.sandbox import bubblewrap_problem
 from executors.tool_world import ToolExecutor
 from executors.toolbox.box import ToolResult
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 TOOLS = ("Calculator", "Solver", "OCR", "FileInspector", "ImageCrop", "ImageMeasure", "DrawBox", "AddText", "python")
 """What may be called in every task."""
@@ -40,12 +43,16 @@ Solution = Generator[Move, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a template makes of chance."""
+    """What a template makes of chance.
+
+    `shows` also looks at the image that is seen at the end, in tasks that ask for one; None in others.
+    """
 
     goal: str
     files: Mapping[str, bytes] = field(repr=False)
     answer: str
     solve: Callable[[], Solution] = field(repr=False)
+    shows: Callable[[Image], bool] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +111,17 @@ class ToolTask:
 
     def open(self, **options: Any) -> ToolExecutor:
         """The task's world; see `ToolExecutor` for options."""
-        return ToolExecutor(self.goal, self.plan.files, tools=TOOLS, judge=self.is_right, **options)
 
-    def is_right(self, answer: str) -> bool:
-        """Whether this answer is the task's."""
-        return is_right(answer, self.plan.answer)
+        def judge(answer: str) -> bool:
+            return self.is_right(answer, world.observe().image)
+
+        world = ToolExecutor(self.goal, self.plan.files, tools=TOOLS, judge=judge, **options)
+        return world
+
+    def is_right(self, answer: str, image: Image | None = None) -> bool:
+        """Whether this answer is the task's, and the image seen at the end what it asks for, if it asks for one."""
+        is_shown = self.plan.shows is None or image is not None and self.plan.shows(image)
+        return is_right(answer, self.plan.answer) and is_shown
 
 
 def is_right(answer: str, truth: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from typing import TYPE_CHECKING
 
 from executors.tool_tasks.base import Move, Plan, Solution, ToolTemplate, call
 from executors.tool_tasks.making import (
@@ -19,8 +20,13 @@ from executors.tool_tasks.making import (
 )
 from executors.tool_tasks.tables import calculate, number_in, read
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 _CELLS = tuple((left, top, left + 48, top + 48) for top in (16, 88) for left in (16, 88, 160))
 """Boxes for patches on an image of 224 x 160 pixels."""
+_RED = (255, 0, 0)
+"""What DrawBox and AddText draw with; no patch has it."""
 
 
 def read_image(name: str, thought: str = "") -> Move:
@@ -92,6 +98,34 @@ def patch_colour(rng: random.Random) -> Plan:
 
     return Plan(goal=f"Which colour fills the box {box} of shapes.png? One of {', '.join(COLOURS)}.",
                 files={"shapes.png": patches_image(patches)}, answer=patches[left, top, right, bottom], solve=solve)
+
+
+def mark_patch(rng: random.Random) -> Plan:
+    """A box and a word drawn on an image, which is looked at in the end; where the box is stands in a table."""
+    patches = dict(zip(rng.sample(_CELLS, 4), rng.sample(("green", "blue", "yellow", "black", "purple", "brown"), 4)))
+    colour, word = rng.choice(list(patches.values())), rng.choice(WORDS)
+    box = next(cell for cell in patches if patches[cell] == colour)
+
+    def solve() -> Solution:
+        edges = table_of((yield read("boxes.csv")))[colour]
+        drawn = yield call("DrawBox", f"draw a box around the {colour} patch", f"{colour} {' '.join(edges)}",
+                           image="map.png", bbox=f"({', '.join(edges)})")  # fmt: skip
+        named = yield call("AddText", f"write {word} at the bottom", image=drawn.split()[-1], text=word, position="mb")
+        return named.split()[-1]
+
+    def shows(image: Image) -> bool:
+        left, top, right, bottom = box
+        is_boxed = all(image.getpixel((x, y)) == _RED for x in (left, right) for y in (top, bottom))
+        below = image.crop((60, 140, 164, 160)).getcolors(1 << 16)
+        return is_boxed and any(red > 230 and green < 200 for _, (red, green, _) in below)  # small letters are pale
+
+    return Plan(
+        goal=f"Draw a box around the {colour} patch of map.png (see boxes.csv) and write {word} at the middle bottom. "
+             "Name the new file.",
+        files={"map.png": patches_image(patches),
+               "boxes.csv": csv_file(("colour", "x1", "y1", "x2", "y2"), *((c, *b) for b, c in patches.items()))},
+        answer="image-2.png", solve=solve, shows=shows,
+    )  # fmt: skip
 
 
 def crop_and_read(rng: random.Random) -> Plan:
@@ -183,6 +217,7 @@ TEMPLATES = (
     ToolTemplate(name="receipt_total", num_calls=2, make=receipt_total, needs=("tesseract",)),
     ToolTemplate(name="pixel_count", num_calls=2, make=pixel_count),
     ToolTemplate(name="patch_colour", num_calls=1, make=patch_colour),
+    ToolTemplate(name="mark_patch", num_calls=3, make=mark_patch),
     ToolTemplate(name="crop_and_read", num_calls=2, make=crop_and_read, needs=("tesseract",)),
     ToolTemplate(name="ordered_price", num_calls=3, make=ordered_price, needs=("tesseract",)),
     ToolTemplate(name="larger_image", num_calls=4, make=larger_image),

@@ -117,6 +117,26 @@ def test_answers_are_numbers_or_words(answer: str, truth: str, is_same: bool) ->
     assert is_right(answer, truth) is is_same
 
 
+def test_a_task_that_asks_for_an_image_is_judged_by_its_pixels() -> None:
+    task = make_task("mark_patch", "test", 1)
+    world = task.open()
+    world.reset()
+    world.execute(Action(type="finished", content=task.plan.answer))
+    assert world.is_success() is False  # the right name of a file that was never made
+    world.reset()
+    while not world.is_done:
+        move = next_move(task, world.calls).action
+        if move.name == "DrawBox":
+            move = Action(type="tool_call", name="DrawBox", arguments={**move.arguments, "bbox": "(1, 2, 30, 40)"})
+            world.execute(move)
+            move = Action(type="tool_call", name="AddText", arguments={
+                "image": "image-1.png", "text": "x" * 9, "position": "mb"})  # fmt: skip
+            world.execute(move)
+            move = Action(type="finished", content="image-2.png")
+        world.execute(move)
+    assert world.is_success() is False  # another box
+
+
 def test_oracle_goes_on_from_any_state() -> None:
     task = make_task("basket", "test", 5)
     world = task.open()
@@ -156,7 +176,7 @@ def test_random_wrong_answers_are_not_right() -> None:
     rng = random.Random(0)
     for task in sample_tasks("train", 30, 0):
         assert not task.is_right("") and not task.is_right(str(rng.randint(10**6, 10**7)))
-        assert re.fullmatch(r"[\w.]+", task.plan.answer)
+        assert re.fullmatch(r"[\w.-]+", task.plan.answer)
 
 
 def test_all_that_tasks_call_is_told_to_planners() -> None:

@@ -120,6 +120,12 @@ def test_a_state_that_cannot_be_reached_gives_no_reward_and_is_counted(samples):
     assert "another state than was recorded" in reward.scores[0]["tool"]["error"]
 
 
+def test_tools_that_a_file_names_wrongly_are_left_out(samples):
+    for names in (None, "OCR", 3, [["OCR"], None, "Fly", 5]):
+        assert replace(samples[0], meta={"tools": names}).tools == ()
+    assert replace(samples[0], meta={"tools": ["Fly", "OCR"]}).tools == ("OCR",)
+
+
 def test_tools_of_other_data_are_compared_by_their_arguments(samples):
     index = of(samples, "basket", 1)
     for meta in ({}, {"env": "tools", "task": "gone", "split": "train", "seed": 0}):

@@ -141,6 +141,7 @@ def test_episode_command_takes_a_goal_and_files(tmp_path, capsys):
         (["episode", "--env", "tools", "--split", "x"], "split 'x'"),
         (["episode", "--env", "tools", "--goal", "x", "--file", "gone.csv"], "gone.csv does not exist"),
         (["episode", "--env", "tools", "--file", "gone.csv"], "--file belongs to --goal"),
+        (["episode", "--env", "tools", "--goal", "x", "--file", __file__, "--file", __file__], "two files of one name"),
         (["episode", "--env", "simulator", "--file", "x"], "--file is not of simulator"),
         (["episode", "--env", "simulator", "--planner", "oracle"], "--planner oracle is of --env tools"),
         (["episode", "--env", "tools", "--goal", "x", "--planner", "oracle"], "--planner oracle is of --env tools"),
