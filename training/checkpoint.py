@@ -7,6 +7,7 @@ A checkpoint is what `save_pretrained` writes (config, safetensors, tokenizer, i
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: A
     Args:
         path: a checkpoint folder, or a hub id such as "Qwen/Qwen3-VL-8B-Thinking".
         dtype: a torch dtype or its name; "auto" keeps the checkpoint's own.
-        device: a torch device or its name; None takes the GPU when there is one.
+        device: a torch device or its name; None takes the GPU when there is one, of several processes each its own.
 
     Raises:
         MissingFileError: neither a folder nor a hub id that can be found or reached.
@@ -85,10 +86,15 @@ def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: A
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = own_gpu() if torch.cuda.is_available() else "cpu"
     if str(device) == "cpu":
         keep_freed_memory()
     return model.to(device).eval(), processor
+
+
+def own_gpu() -> str:
+    """The GPU of this process: of those of `accelerate launch` each has its own, which torch is not yet told of."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
 
 def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:

@@ -184,7 +184,7 @@ class PlannerGRPOTrainer(GRPOTrainer):
             return False
         for model in models:
             enable_shared_prefix(model)
-        if self._grpo.freeze_vision and not self._may_be_sharded:
+        if self._grpo.freeze_vision and not self.may_be_sharded:
             tower = models[0].model.visual
             for model in models:
                 accept_features(model.model.visual)
@@ -192,7 +192,7 @@ class PlannerGRPOTrainer(GRPOTrainer):
         return True
 
     @property
-    def _may_be_sharded(self) -> bool:
+    def may_be_sharded(self) -> bool:
         """Whether every process must take part in each pass, and a part of the model cannot run by itself."""
         return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
@@ -326,7 +326,7 @@ class PlannerGRPOTrainer(GRPOTrainer):
     def _postponed(self) -> dict[str, Any]:
         """The models whose log-probabilities wait for the rewards, by the names of TRL's batch."""
         has_adapter_reference = self.ref_model is None and self.beta != 0
-        if self.use_vllm or has_adapter_reference or self._may_be_sharded:  # vLLM's correction reads them before
+        if self.use_vllm or has_adapter_reference or self.may_be_sharded:  # vLLM's correction reads them before
             return {}
         return {"old_per_token_logps": self.model, "ref_per_token_logps": self.ref_model}
 

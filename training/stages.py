@@ -306,9 +306,13 @@ def _train(
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if callback.stop_reason is not None:
         raise RunStopped(callback.stop_reason)
+    # Where FSDP2 or ZeRO-3 split the weights, all processes take part in putting them together.
+    is_split = trainer.may_be_sharded and not config.lora.rank
+    weights = trainer.accelerator.get_state_dict(trainer.model) if is_split else None
     if trainer.accelerator.is_main_process:
         trained = trainer.accelerator.unwrap_model(trainer.model)
-        save_checkpoint(run.final_path, trained.merge_and_unload() if config.lora.rank else trained, processor)
+        trained = trained.merge_and_unload() if config.lora.rank else trained
+        save_checkpoint(run.final_path, trained, processor, weights=weights)
         save_planner_settings(run.final_path, forecast)
     return run.final_path
 

@@ -10,7 +10,7 @@ bytes are tokens, so every text round-trips.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -241,7 +241,12 @@ def count_parameters(model: Qwen3VLForConditionalGeneration) -> int:
 
 
 def save_checkpoint(
-    folder: Path, model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, dtype: str = "float32"
+    folder: Path,
+    model: Qwen3VLForConditionalGeneration,
+    processor: Qwen3VLProcessor,
+    dtype: str = "float32",
+    *,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Writes weights (safetensors), config, tokenizer, processor and chat template; the model is left as it is.
 
@@ -251,6 +256,7 @@ def save_checkpoint(
         processor: its processor.
         dtype: "float32", "bfloat16" or "float16" of the weights in the file. The config keeps the model's own type,
             so a float32 model stored in half the size is read back as float32.
+        weights: all of them by name, of a model that holds a part of them itself; None takes the model's own.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -258,7 +264,8 @@ def save_checkpoint(
     import torch
 
     kind = getattr(torch, dtype)
-    state = {name: tensor.detach().to(kind) for name, tensor in model.state_dict().items()}
+    weights = model.state_dict() if weights is None else weights
+    state = {name: tensor.detach().to(kind) for name, tensor in weights.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(folder, state_dict=state)

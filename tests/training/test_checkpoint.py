@@ -13,6 +13,7 @@ from tests.training.planner_helpers import tiny_checkpoint
 from training.checkpoint import (
     SETTINGS_FILE,
     load_model_and_processor,
+    own_gpu,
     read_planner_settings,
     resolve_checkpoint,
     save_planner_settings,
@@ -40,6 +41,13 @@ def test_checkpoint_loads_in_evaluation_mode_with_left_padding(checkpoint):
 def cut_in_half(file: Path) -> None:
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2])
+
+
+def test_processes_of_one_launch_load_onto_their_own_gpus(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert own_gpu() == "cuda:0"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert own_gpu() == "cuda:3"
 
 
 @pytest.mark.parametrize(
