@@ -172,7 +172,7 @@ def open_page(browser) -> Iterator[object]:
         context.add_init_script(_LEAVE_QUIETLY)
         page = context.new_page()
         page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)
-        page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+        page.on("pageerror", lambda error: problems.append(f"page error: {error.stack or error}"))
         page.on("request", lambda request: problems.append(f"left: {request.url}") if _leaves(request.url) else None)
         page.goto(url)
         return page
