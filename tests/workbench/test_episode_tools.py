@@ -116,6 +116,8 @@ def test_a_task_that_cannot_run_here_is_told(handlers: EpisodeHandlers, monkeypa
 def test_tool_task_in_a_browser(server: str, open_page) -> None:
     page = open_page.open(server)
     page.locator("#ep-source label", has_text="Tool tasks").click()
+    # Gradio's drop-down reports an error when its options are exchanged while it is open
+    page.wait_for_function("document.querySelector('#ep-task input').value.endsWith('steps')")
     choose(page, "#ep-task", "pixel count")
     press(page, "start")
     wait_for(page, "#ep-screen .tw-said pre", "files: photo.png")
