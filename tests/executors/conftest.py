@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from executors.permission import allow_real_devices, forbid_real_devices
+from tests.executors.xvfb import Window, end, start_xvfb
 
 pytest.register_assert_rewrite("tests.executors.conformance")
 
@@ -16,3 +17,26 @@ def permitted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     allow_real_devices()
     yield
     forbid_real_devices()
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    """A virtual display."""
+    server, name = start_xvfb()
+    yield name
+    end(server)
+
+
+@pytest.fixture(scope="module")
+def shown(display: str) -> Iterator[Window]:
+    """A window on it that says what it received."""
+    window = Window(display)
+    yield window
+    end(window.process)
+
+
+@pytest.fixture
+def window(shown: Window) -> Window:
+    """The window, with nothing received yet."""
+    shown.clear()
+    return shown

@@ -37,26 +37,6 @@ def other_server() -> Iterator[tuple[subprocess.Popen, str]]:
     server.wait(timeout=10)
 
 
-@pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    server, name = start_xvfb()
-    yield name
-    end(server)
-
-
-@pytest.fixture(scope="module")
-def shown(display) -> Iterator[Window]:
-    window = Window(display)
-    yield window
-    end(window.process)
-
-
-@pytest.fixture
-def window(shown) -> Window:
-    shown.clear()
-    return shown
-
-
 @pytest.fixture
 def desktop(display, window, permitted) -> Iterator[DesktopExecutor]:
     executor = DesktopExecutor(display=display, settle_seconds=0.05)

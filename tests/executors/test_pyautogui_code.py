@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -16,32 +16,12 @@ from executors.actions import Action, Space, actions_in
 from executors.errors import ExecutorError
 from executors.geometry import ImageSize, PointNorm
 from executors.pyautogui_code import _KEYS, to_command
-from tests.executors.xvfb import HEIGHT, WIDTH, Window, end, start_xvfb
+from tests.executors.xvfb import HEIGHT, WIDTH
 
 SIZE = ImageSize(WIDTH, HEIGHT)
 CANVAS, TEXT = PointNorm(0.5, 0.75), PointNorm(0.5, 0.1)
 AT_CANVAS = (WIDTH // 2, HEIGHT * 3 // 4)
 PREFIX = "import pyautogui; import time; pyautogui.FAILSAFE = False; "  # desktop-env 1.0.2, controllers/python.py
-
-
-@pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    server, name = start_xvfb()
-    yield name
-    end(server)
-
-
-@pytest.fixture(scope="module")
-def shown(display) -> Iterator[Window]:
-    window = Window(display)
-    yield window
-    end(window.process)
-
-
-@pytest.fixture
-def window(shown) -> Window:
-    shown.clear()
-    return shown
 
 
 @pytest.fixture

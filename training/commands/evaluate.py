@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from executors.errors import InputError
 from training.benchmarks.protocols import PROTOCOLS
@@ -124,16 +125,8 @@ def _run_tools(args: argparse.Namespace) -> int:
     _no_tool_agent(args)
     split = args.split or "test"
     usable_templates(split)  # a wrong split is told before a model is loaded
-    result = evaluate(
-        None if args.planner == ORACLE else load_planner(args.planner),
-        split,
-        args.episodes or 96,
-        args.seed,
-        args.reactive,
-        batch_size=args.batch_size or 16,
-        max_steps=args.max_steps or MAX_STEPS,
-        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    planner = None if args.planner == ORACLE else load_planner(args.planner)
+    result = evaluate(planner, split, **_on_policy(args, MAX_STEPS))
     print(json.dumps(result, ensure_ascii=False) if args.json else tools_summary(result))
     return 0
 
@@ -158,18 +151,18 @@ def _run_simulator(args: argparse.Namespace) -> int:
     _no_tool_agent(args)
     split = args.split or "test"
     list_tasks(split)  # a wrong split is told before a model is loaded
-    result = evaluate(
-        load_planner(args.planner),
-        split,
-        args.episodes or 96,
-        args.seed,
-        args.reactive,
-        batch_size=args.batch_size or 16,
-        max_steps=args.max_steps or MAX_STEPS,
-        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    result = evaluate(load_planner(args.planner), split, **_on_policy(args, MAX_STEPS))
     print(json.dumps(result, ensure_ascii=False) if args.json else summary(result))
     return 0
+
+
+def _on_policy(args: argparse.Namespace, max_steps: int) -> dict[str, Any]:
+    """What the simulator and the tool tasks are asked with."""
+    return {
+        "num_episodes": args.episodes or 96, "seed": args.seed, "reactive": args.reactive,
+        "batch_size": args.batch_size or 16, "max_steps": args.max_steps or max_steps,
+        "on_progress": lambda line: print(line, file=sys.stderr, flush=True),
+    }  # fmt: skip
 
 
 def _run_offline(args: argparse.Namespace) -> int:
