@@ -148,11 +148,14 @@ class _Study:
         return name
 
     def checkpoint(self, desk, variant, seed: int) -> str | None:
-        """The variant's checkpoint, waited for; None where its run ended without one."""
+        """The variant's checkpoint, waited for; None where its run, or the one before it, ended without one."""
+        from training.benchmarks.claims import VARIANTS
         from workbench.runs.observe import ENDED
 
         if not variant.stage:
             return self.planner
+        if variant.after and self.checkpoint(desk, VARIANTS[variant.after], seed) is None:
+            return None
         name = variant.run_name(self.world, seed)
         while True:
             row = desk.row(name)
