@@ -16,7 +16,7 @@ from workbench.annotate import three_way
 from workbench.annotate.document import Change, Document, StaleError
 from workbench.annotate.drafts import Draft, Drafts
 from workbench.annotate.queue import Comment, Lease, LeaseError, Queue, Task
-from workbench.annotate.revisions import MAIN, SECOND, Revision
+from workbench.annotate.revisions import MAIN, SECOND, Revision, RevisionName
 from workbench.annotate.store import AnnotationStore, Project, TrajectoryPage, TrajectoryRow
 from workbench.annotate.three_way import ThreeWay
 from workbench.annotate_edit import change_of
@@ -243,7 +243,7 @@ class AnnotateDesk:
         latest = self._head(trajectory, draft.branch)
         source = (draft.base, draft.branch) if draft.base else (1, MAIN)
         author = next((r.author for r in self.store.history(trajectory)
-                       if (r.branch, r.number) == (draft.branch, latest)), "")
+                       if r.name == (draft.branch, latest)), "")
         return ThreeWay(
             base=self.store.load(trajectory, *source), theirs=self.store.load(trajectory, latest, draft.branch),
             mine=draft.document, base_revision=draft.base, their_revision=latest, their_author=author,
@@ -266,17 +266,21 @@ class AnnotateDesk:
         self._may_look(person)
         found = self.store.history(trajectory)
         hidden = self._hidden_branch(person, trajectory)
-        return [r for r in found if r.branch != hidden or (r.branch, r.number) == (MAIN, 1)]
+        return [r for r in found if r.branch != hidden or r.name == (MAIN, 1)]
 
-    def difference(self, person: str, trajectory: str, before: int, after: int) -> tuple[Change, Document]:
-        """What leads from one main revision to another, and the document before."""
+    def difference(
+        self, person: str, trajectory: str, before: RevisionName, after: RevisionName
+    ) -> tuple[Change, Document]:
+        """What leads from one revision to another, of any branch that the person may see, and the document before."""
         self._may_look(person)
-        for number in (before, after):
-            self._check_blind(person, trajectory, number, MAIN)
-        return self.store.difference(trajectory, before, after), self.store.load(trajectory, before)
+        for branch, number in (before, after):
+            self._check_blind(person, trajectory, number, branch)
+        document = self.store.load(trajectory, before[1], before[0])
+        return self.store.difference(trajectory, before, after), document
 
     def restore(self, person: str, trajectory: str, number: int, branch: str, why: str) -> int:
-        """Makes an earlier revision the newest one."""
+        """Makes an earlier revision the newest one; not one that the person must not see yet."""
+        self._check_blind(person, trajectory, number, branch)
         return self.store.restore(trajectory, number, why=why, person=person, branch=branch)
 
     def comments(self, person: str, trajectory: str, branch: str) -> list[Comment]:

@@ -20,7 +20,7 @@ from training.planner import Planner
 from workbench.annotate.checks import check
 from workbench.annotate.document import Document, StaleError
 from workbench.annotate.queue import LeaseError, StaleSaveError, SubmissionError
-from workbench.annotate.revisions import MAIN
+from workbench.annotate.revisions import MAIN, RevisionName
 from workbench.annotate_desk import MODES, AnnotateDesk, Work
 from workbench.annotate_edit import text, whole
 from workbench.annotate_editor import (
@@ -149,9 +149,9 @@ class WorkViews:
         """History of the trajectory, the difference of two revisions, or a revision restored: "act"."""
         what, trajectory = text(ask, "act"), text(ask, "trajectory")
         if what == "difference":
-            numbers = whole(ask, "before", least=1), whole(ask, "after", least=1)
-            change, before = self.desk.difference(person, trajectory, *numbers)
-            return {"html": render_difference(change, before, numbers)}
+            names = _revision(ask, "before"), _revision(ask, "after")
+            change, before = self.desk.difference(person, trajectory, *names)
+            return {"html": render_difference(change, before, names)}
         if what == "restore":
             number = self.desk.restore(person, trajectory, whole(ask, "number"), text(ask, "branch"), text(ask, "why"))
             return {"done": f"Restored as revision {number}."}
@@ -238,6 +238,14 @@ def _step_to_show(before: Document, after: Document, shown: object) -> object:
     old = {step.key: step for step in before.steps}
     changed = [step.key for step in after.steps if old.get(step.key) != step]
     return shown if shown in changed or not changed else changed[0]
+
+
+def _revision(ask: Mapping[str, Any], name: str) -> RevisionName:
+    """A revision's branch and number, as a page sends them together; raises InputError for anything else."""
+    value = ask.get(name)
+    if not isinstance(value, Mapping):
+        raise InputError(f"field {name!r}: {str(value)[:40]!r} names no revision: load the page again")
+    return text(value, "branch"), whole(value, "number", least=1)
 
 
 def _texts(ask: Mapping[str, Any], name: str) -> dict[str, str]:

@@ -230,7 +230,7 @@ def test_history_is_compared_and_restored(store, project, desk, views) -> None:
     shown = views.versions({"act": "history", "trajectory": id}, "vic")["html"]
     assert "logged in" in views.versions({"act": "history", "trajectory": id}, "nobody")["error"]
     assert "one less" in shown and "<img" not in shown and "data-act=\"restore\"" not in shown
-    difference = views.versions({"act": "difference", "trajectory": id, "before": 1, "after": 2}, "vic")["html"]
+    difference = views.versions({"act": "difference", "trajectory": id, **pair(1, 2)}, "vic")["html"]
     assert "step 1 taken away" in difference and "not there" in difference
     assert "may not" in views.versions(
         {"act": "restore", "trajectory": id, "number": 1, "branch": "main", "why": "x"}, "ann")["error"]
@@ -238,6 +238,55 @@ def test_history_is_compared_and_restored(store, project, desk, views) -> None:
     assert len(store.load(id).steps) == 4
     look = Page(views, "vic", id, "look", revision=2)
     assert len(look.state["keys"]) == 3 and "disabled" in look.parts["fields"]
+
+
+def pair(*numbers_and_branches: int | tuple[str, int]) -> dict[str, dict]:
+    """The two revisions of a comparison as the page names them."""
+    pairs = [one if isinstance(one, tuple) else ("main", one) for one in numbers_and_branches]
+    named = [{"branch": branch, "number": number} for branch, number in pairs]
+    return dict(zip(("before", "after"), named, strict=True))
+
+
+def test_a_second_annotation_is_compared_with_the_first_by_who_may_see_both(store, desk, views) -> None:
+    project = store.add_project("twice", person="rev", second_share=1.0)
+    id = add(store, project)
+    first, second = Page(views, "ann", id), Page(views, "bob", id)
+    second.edit(name="goal", value="the second one's goal")
+    second.edit(name="delete")
+    second.finish("submit", why="second")
+    across = {"act": "difference", "trajectory": id, **pair(1, ("second", 1))}
+    assert "blindly" in views.versions(across, "ann")["error"]  # hers is not submitted yet
+    assert "second" not in views.versions({"act": "history", "trajectory": id}, "ann")["html"]
+    first.edit(name="goal", value="the first one's goal")
+    first.finish("submit", why="first")
+    for person in ("ann", "bob", "rev", "vic"):
+        history = views.versions({"act": "history", "trajectory": id}, person)["html"]
+        assert history.count('data-branch="second" data-number="1">revision second 1</option>') == 2
+        html = views.versions({**across, **pair(2, ("second", 1))}, person)["html"]
+        assert "Revision 2 compared with revision second 1" in html and "step 1 taken away" in html
+        assert "first one&#x27;s goal" in html and "second one&#x27;s goal" in html
+    back = views.versions({**across, **pair(("second", 1), 2)}, "vic")["html"]
+    assert "Revision second 1 compared with revision 2" in back and "step 1 added" in back
+
+
+@pytest.mark.parametrize("nonsense", [None, 2, "main", {}, {"branch": "main"}, {"branch": 3, "number": 1},
+                                      {"branch": "main", "number": 0}, {"branch": "third", "number": 1}])
+def test_a_comparison_with_what_is_no_revision_is_refused_in_words(store, project, views, nonsense) -> None:
+    ask = {"act": "difference", "trajectory": add(store, project), **pair(1, 1)}
+    assert "are equal" in views.versions(ask, "vic")["html"]
+    assert views.versions({**ask, "after": nonsense}, "vic")["error"]
+
+
+def test_a_reviewer_who_annotates_restores_no_annotation_that_is_hidden_from_them(store, views) -> None:
+    project = store.add_project("twice", person="rev", second_share=1.0)
+    id = add(store, project)
+    Page(views, "rev", id)
+    second = Page(views, "bob", id)
+    second.edit(name="goal", value="the second one's goal")
+    second.finish("submit", why="second")
+    ask = {"act": "restore", "trajectory": id, "number": 1, "branch": "second", "why": "curious"}
+    assert "blindly" in views.versions(ask, "rev")["error"]
+    assert "Restored as revision 2" in views.versions(ask, "old")["done"]
 
 
 def test_who_annotates_blindly_does_not_see_the_first_annotation(store, desk, views) -> None:
@@ -252,7 +301,7 @@ def test_who_annotates_blindly_does_not_see_the_first_annotation(store, desk, vi
     assert [r.number for r in desk.history("bob", id)] == [1]
     for ask in ({"mode": "look"}, {"mode": "look", "revision": 2}):
         assert "blindly" in views.open({"trajectory": id, **ask}, "bob")["error"]
-    assert "blindly" in views.versions({"act": "difference", "trajectory": id, "before": 1, "after": 2}, "bob")["error"]
+    assert "blindly" in views.versions({"act": "difference", "trajectory": id, **pair(1, 2)}, "bob")["error"]
     second.edit(name="goal", value="the second one's goal")
     second.finish("submit", why="second")
     assert "first one" in Page(views, "bob", id, "look").parts["whole"]

@@ -14,7 +14,16 @@ from executors.errors import InputError, MissingFileError
 from executors.trajectory import Step, Trajectory
 from workbench.annotate import revisions
 from workbench.annotate.document import OUTCOMES, Change, Document, DocumentStep, change_between
-from workbench.annotate.revisions import MAIN, MAX_NAME_CHARS, MAX_WHY_CHARS, SECOND, Revision, checked_text
+from workbench.annotate.revisions import (
+    MAIN,
+    MAX_NAME_CHARS,
+    MAX_WHY_CHARS,
+    SECOND,
+    Revision,
+    RevisionName,
+    checked_text,
+    spoken,
+)
 from workbench.people import People, Role
 from workbench.screens import Screens
 from workbench.store import MAX_OFFSET, MAX_ROWS, Store, check_choice, match_words, storable, utc_now
@@ -277,11 +286,11 @@ class AnnotationStore:
             rows = list(db["annotation_revisions"].rows_where("trajectory = ?", [id], order_by="created, rowid"))
         return [revisions.revision_of(row) for row in rows]
 
-    def difference(self, id: str, before: int, after: int) -> Change:
-        """What leads from one main revision to another; raises as `load` does."""
+    def difference(self, id: str, before: RevisionName, after: RevisionName) -> Change:
+        """What leads from one revision to another, of any branch; raises as `load` does."""
         with self.file.reading() as db:
-            old, new = (revisions.read(db, self.root, id, MAIN, number) for number in (before, after))
-        return change_between(old, new, f"revision {before} to {after}")
+            old, new = (revisions.read(db, self.root, id, *name) for name in (before, after))
+        return change_between(old, new, f"revision {spoken(before)} to {spoken(after)}")
 
     def restore(self, id: str, number: int, *, why: str, person: str = "", branch: str = MAIN) -> int:
         """Makes an earlier revision, or that of the second branch, the newest main one, as a new revision.

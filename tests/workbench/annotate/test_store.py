@@ -17,6 +17,7 @@ from tests.workbench.episode_makers import oracle_way, store_way
 from workbench.annotate import edits, revisions
 from workbench.annotate.document import apply
 from workbench.annotate.drafts import Drafts
+from workbench.annotate.revisions import MAIN
 from workbench.annotate.store import AnnotationStore, Project
 from workbench.annotate.tables import APPEND_ONLY, add_annotation_tables
 from workbench.episode_export import to_trajectory
@@ -74,8 +75,8 @@ def test_any_revision_can_be_read_compared_and_restored(store: AnnotationStore, 
     for seed in range(3):
         add_revision(store, id, 3, seed)
     documents = [store.load(id, number) for number in (1, 2, 3, 4)]
-    assert apply(documents[0], store.difference(id, 1, 4)) == documents[3]
-    assert apply(documents[3], store.difference(id, 4, 1)) == documents[0]
+    assert apply(documents[0], store.difference(id, (MAIN, 1), (MAIN, 4))) == documents[3]
+    assert apply(documents[3], store.difference(id, (MAIN, 4), (MAIN, 1))) == documents[0]
     assert store.restore(id, 2, why="the better one") == 5
     assert store.load(id) == documents[1]
     assert [store.load(id, number) for number in (1, 2, 3, 4)] == documents
