@@ -260,6 +260,13 @@ class AnnotationStore:
             rows = list(table.rows_where(where, values, order_by="number desc", limit=limit, offset=offset))
         return TrajectoryPage(tuple(_row(row) for row in rows), total)
 
+    def find(self, project: Project, source_id: str) -> str | None:
+        """The id in the store of the project's trajectory that had this id where it came from; None for none."""
+        sql = "select id from annotation_trajectories where project = ? and source_id = ?"
+        with self.file.reading() as db:
+            found = db.execute(sql, [project.id, storable(source_id)]).fetchone()
+        return found and found[0]
+
     def row(self, id: str) -> TrajectoryRow:
         """One trajectory as a list shows it; raises MissingFileError when there is none."""
         with self.file.reading() as db:
