@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from executors.trajectory import read_trajectories
+from tests.workbench.annotate.makers import way
 from tests.workbench.conftest import PATIENCE_MS, start_app
+from workbench.annotate.store import AnnotationStore
+from workbench.people import add_person
 
 
 @pytest.fixture
@@ -274,3 +277,48 @@ def test_everything_by_keyboard_two_windows_a_stale_save_and_on_to_training(
     page.get_by_role("button", name="Train on this").click()
     page.locator("[name='data.path']").wait_for(state="attached")
     assert page.locator("[name='data.path']").input_value().endswith("first.jsonl")
+
+
+@pytest.fixture
+def team_server(tmp_path: Path, data_root: Path) -> Iterator[str]:
+    """The address of an app that two people log in to, over a store with one trajectory."""
+    store = AnnotationStore(tmp_path / "store")
+    store.add(store.add_project("desk"), way(), why="made")
+    people = tmp_path / "people.json"
+    for name in ("ann", "bob"):
+        add_person(people, f"{name}:reviewer", "long enough")
+    planner = f"replay:{data_root / 'oracle.jsonl'}"
+    process, url, _ = start_app("--data", str(data_root), "--planner", planner, "--people", str(people),
+                                store=tmp_path / "store")
+    yield url
+    process.terminate()
+    process.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_two_people_at_one_browser_keep_their_own_keys(team_server: str, open_page) -> None:
+    page = open_page.open("about:blank")
+    page.set_default_timeout(PATIENCE_MS)
+
+    def key_of_duplicate(person: str, new: str = "") -> str:
+        """The person's key, after they have opened the editor in this browser and changed it to a new one."""
+        page.request.post(f"{team_server}/login", form={"username": person, "password": "long enough"})
+        page.goto(team_server)
+        page.get_by_role("tab", name="Annotate", exact=True).click()
+        page.locator("#an-list [data-act=open][data-mode=look]").click()
+        page.locator("#an-screen g.tw-mark").wait_for()
+        page.keyboard.press("?")
+        button = page.locator("[data-rebind=duplicate]")
+        if new:
+            button.click()
+            page.keyboard.press(new)
+        shown = button.inner_text()
+        page.get_by_role("button", name="Close", exact=True).click()
+        page.keyboard.press("l")
+        page.locator("#an-list [data-act=open][data-mode=look]").wait_for()
+        return shown
+
+    assert key_of_duplicate("ann", "k") == "k"
+    assert key_of_duplicate("bob") == "d"
+    assert key_of_duplicate("bob", "q") == "q"
+    assert key_of_duplicate("ann") == "k"
