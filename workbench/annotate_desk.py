@@ -6,11 +6,13 @@ checked. What somebody may do is decided here and in `workbench.annotate`, never
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from executors.errors import InputError, MissingFileError
+from executors.errors import InputError, MissingFileError, WorkbenchError
 from executors.trajectory import Observation
 from workbench.annotate import three_way
 from workbench.annotate.document import Change, Document, StaleError
@@ -25,6 +27,8 @@ from workbench.people import Role
 MODES = ("annotate", "review", "fix", "look")
 """annotate: a draft of one's own; review: the submitted revision; fix: a reviewer's draft of it; look: any revision."""
 PAGE_SIZE = 25
+MAX_SMALL_MADE = 15
+"""Small pictures that opening one trajectory makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +220,23 @@ class AnnotateDesk:
         known = set(map(_identity, steps.values()))
         return steps | {s.key: s.step.observation for s in first.steps
                         if s.key not in steps and _identity(s.step.observation) not in known}
+
+    def small_picture(self, seen: Observation) -> Path | None:
+        """The small picture of a stored screenshot; None where there is none."""
+        if seen.image_path is None:
+            return None
+        path = self.store.screens.small_path(seen.image_path.stem)
+        return path if path.exists() else None
+
+    def make_small_pictures(self, document: Document) -> None:
+        """Makes small pictures that are missing, as in a store of before there were any, or one put back from a backup;
+        at most `MAX_SMALL_MADE`, so that nobody waits long.
+        """
+        missing = {seen.image_path: seen for step in document.steps
+                   if (seen := step.step.observation).image_path and not self.small_picture(seen)}
+        for path, seen in list(missing.items())[:MAX_SMALL_MADE]:
+            with contextlib.suppress(WorkbenchError):  # a damaged or lost one is told where it is shown whole
+                self.store.screens.save_small(path.stem, seen.load_image())
 
     # ---- submitting and reviewing
 

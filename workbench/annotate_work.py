@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
@@ -60,9 +61,14 @@ def answering(method: Callable[[Any, Any, str], Answer]) -> Callable[[Any, Any, 
     return answer
 
 
+def file_href(path: Path) -> str:
+    """Where the browser finds a file of the store."""
+    return f"gradio_api/file={quote(str(path))}"
+
+
 def image_href(seen: Observation) -> str:
     """Where the browser finds a stored screenshot; "" where there is none."""
-    return "" if seen.image_path is None else f"gradio_api/file={quote(str(seen.image_path))}"
+    return "" if seen.image_path is None else file_href(seen.image_path)
 
 
 class WorkViews:
@@ -83,6 +89,7 @@ class WorkViews:
         """
         work = self.desk.open(person, text(ask, "trajectory"), text(ask, "mode"), revision=whole(ask, "revision"),
                               branch=text(ask, "branch") or MAIN)
+        self.desk.make_small_pictures(work.document)
         return self._state(work, ask, person)
 
     @answering
@@ -194,6 +201,11 @@ class WorkViews:
 
     # ---- the page's parts
 
+    def _small_href(self, seen: Observation) -> str:
+        """Where the browser finds a screenshot's small picture, or the whole where there is none of it."""
+        small = self.desk.small_picture(seen)
+        return image_href(seen) if small is None else file_href(small)
+
     def _now(self, ask: Mapping[str, Any], person: str) -> Answer:
         mode = text(ask, "mode")
         if mode not in MODES:
@@ -215,7 +227,7 @@ class WorkViews:
         pages = {
             "head": render_head(work, findings),
             "whole": render_whole(work),
-            "strip": render_strip(work, key, findings, image_href),
+            "strip": render_strip(work, key, findings, self._small_href),
             "screen": render_step_screen(work, key, image_href, forecast=marks),
             "fields": render_fields(work, key, screens),
             "checks": render_checks(work, findings),

@@ -85,6 +85,10 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     mark = page.locator("#an-screen g.tw-mark")
     mark.wait_for()
     assert editor.num_steps() == 15
+    page.wait_for_function(  # the strip's pictures are small ones, the screen is the whole
+        "() => [...document.querySelectorAll('#an-strip img')].slice(0, 3).every((i) => i.naturalWidth == 264 || "
+        "i.naturalHeight == 144)")
+    assert page.locator("#an-screen img").evaluate("image => image.naturalWidth") > 1000
 
     arguments = editor.field("arguments")  # a point is dragged
     page.locator("#an-screen .an-rows").scroll_into_view_if_needed()  # they lie below the screen, which is in view then

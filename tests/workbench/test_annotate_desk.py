@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from executors.actions import Action
 from executors.errors import InputError
-from executors.geometry import PointNorm
-from executors.trajectory import Observation
+from executors.geometry import ImageSize, PointNorm
+from executors.trajectory import Observation, Step
 from tests.workbench.annotate.makers import way
 from training.config import ForecastConfig
 from training.forecast import Forecast, ForecastStep
+from workbench import annotate_desk
 from workbench.annotate import revisions
 from workbench.annotate.queue import LeaseError
 from workbench.annotate.store import AnnotationStore, Project
@@ -318,6 +322,43 @@ def test_who_annotates_first_does_not_see_a_second_annotation_that_was_faster(st
     assert "blindly" in views.open({"trajectory": id, "mode": "look", "branch": "second"}, "ann")["error"]
     first.finish("submit", why="first")
     assert [(r.branch, r.number) for r in desk.history("ann", id)] == [("main", 1), ("second", 1)]
+
+
+def detailed(number: int) -> Step:
+    """A step on a screen with as much on it as a real one has."""
+    noise = PIL.Image.effect_noise((640, 352), 60).resize((1280, 704)).convert("RGB")
+    seen = Observation(image_size=ImageSize(1280, 704), image=noise, summary=f"Screen {number}")
+    return replace(way().steps[0], observation=seen)
+
+
+def test_the_filmstrip_shows_small_pictures_and_the_screen_the_whole(store, project, desk, views) -> None:
+    steps = tuple(map(detailed, range(3)))
+    id = store.add(project, replace(way(), steps=(*steps, way().steps[3])), why="made", person="rev")
+    whole = [step.step.observation.image_path for step in store.load(id).steps]
+    small = [path.parent / "small" / f"{path.stem}.jpg" for path in whole]
+    strip = re.findall(r'src="gradio_api/file=([^"]+)"', Page(views, "vic", id, "look").parts["strip"])
+    assert strip == list(map(str, small))
+    for path, of in zip(small, whole, strict=True):
+        with PIL.Image.open(path) as image, PIL.Image.open(of) as screen:
+            assert image.width <= 264 and image.height <= 144
+            assert image.width / image.height == pytest.approx(screen.width / screen.height, rel=0.02)
+    assert 10 * sum(path.stat().st_size for path in small) < sum(path.stat().st_size for path in whole)
+    assert str(whole[0]) in Page(views, "vic", id, "look").parts["screen"]
+
+
+def test_small_pictures_are_made_again_where_they_are_missing_a_bounded_number_at_once(
+    store, project, desk, views, monkeypatch
+) -> None:
+    id = add(store, project)
+    whole = [step.step.observation.image_path for step in store.load(id).steps]
+    shutil.rmtree(store.root / "screens" / "small")  # as in a store that was put back from a backup
+    whole[1].write_bytes(b"damaged")
+    monkeypatch.setattr(annotate_desk, "MAX_SMALL_MADE", 1)
+    strip = Page(views, "ann", id).parts["strip"]
+    assert [str(path) in strip for path in whole] == [False, True, True, True]
+    monkeypatch.setattr(annotate_desk, "MAX_SMALL_MADE", 15)
+    strip = Page(views, "ann", id).parts["strip"]
+    assert [str(path) in strip for path in whole] == [False, True, True, False]
 
 
 def test_a_forecast_is_shown_beside_the_steps_and_accepted_one_by_one(store, project, desk, views) -> None:

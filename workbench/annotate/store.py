@@ -189,14 +189,19 @@ class AnnotationStore:
         return id
 
     def _with_stored_screens(self, trajectory: Trajectory) -> Trajectory:
-        """The trajectory with its screenshots in the store, each saved once."""
+        """The trajectory with its screenshots and their small pictures in the store, each saved once."""
         saved: dict[Path, Path] = {}
 
         def stored(step: Step) -> Step:
             seen = step.observation
             if seen.image is None and seen.image_path is None:
                 return step
-            path = saved.get(seen.image_path) or self.screens.path(self.screens.save(seen.load_image()))
+            path = saved.get(seen.image_path)
+            if path is None:
+                image = seen.load_image()
+                sha256 = self.screens.save(image)
+                self.screens.save_small(sha256, image)
+                path = self.screens.path(sha256)
             if seen.image_path is not None:
                 saved[seen.image_path] = path
             return replace(step, observation=replace(seen, image=None, image_path=path))
