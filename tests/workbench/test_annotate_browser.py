@@ -1,7 +1,8 @@
-"""The Annotate tab in a real browser, from an imported AgentNet sample to an export that is imported identically."""
+"""The Annotate tab in a real browser, from an imported real sample to an export that is imported identically."""
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,13 +63,20 @@ class Editor:
     def num_steps(self) -> int:
         return self.page.locator("#an-strip li").count()
 
+    def wait_for_steps(self, count: int) -> None:
+        self.page.wait_for_function("n => document.querySelectorAll('#an-strip li').length === n", arg=count)
+
     def click(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "num_kept", "sample", "num_steps"),
+    [("agentnet", 1, "task_example_0", 15), ("agentnetbench", 3, "s_a96285eb665bef92", 10)],
+)
 def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identically(
-    server: str, open_page, samples: Path, tmp_path: Path
+    server: str, open_page, samples: Path, tmp_path: Path, form: str, num_kept: int, sample: str, num_steps: int
 ) -> None:
     page = open_page.open(server)
     page.set_default_timeout(PATIENCE_MS)
@@ -77,14 +85,14 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     page.locator("[data-form=add_project] [name=name]").fill("desk")
     page.get_by_role("button", name="Make project").click()
     page.get_by_text("This project is empty").wait_for()
-    page.locator("#an-import-form").select_option("agentnet")
-    page.set_input_files("#an-upload", zipped(samples / "agentnet", tmp_path / "agentnet.zip"))
-    page.locator(".an-report", has_text="1 kept, 0 refused").wait_for()
-    page.get_by_role("button", name="Next task").click()
+    page.locator("#an-import-form").select_option(form)
+    page.set_input_files("#an-upload", zipped(samples / form, tmp_path / f"{form}.zip"))
+    page.locator(".an-report", has_text=re.compile(rf"\b{num_kept} kept.*, 0 refused")).wait_for()
+    page.locator("#an-list tr", has_text=sample).get_by_role("button", name="Annotate").click()
     editor = Editor(page)
     mark = page.locator("#an-screen g.tw-mark")
     mark.wait_for()
-    assert editor.num_steps() == 15
+    assert editor.num_steps() == num_steps
     page.wait_for_function(  # the strip's pictures are small ones, the screen is the whole
         "() => [...document.querySelectorAll('#an-strip img')].slice(0, 3).every((i) => i.naturalWidth == 264 || "
         "i.naturalHeight == 144)")
@@ -109,7 +117,7 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
 
     editor.click("Insert after")  # a step without words is an error at once, with a link to it
     page.locator("#an-checks", has_text="no instruction").wait_for()
-    assert editor.num_steps() == 16 and page.get_by_role("button", name="Submit for review").is_disabled()
+    assert editor.num_steps() == num_steps + 1 and page.get_by_role("button", name="Submit for review").is_disabled()
     page.locator("[data-field=instruction]").fill("wait for the window")
     page.locator("#an-checks li", has_text="no instruction").wait_for(state="detached")
     editor.saved()
@@ -118,13 +126,13 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     page.keyboard.press("Control+z")  # the words, then the step
     page.locator("#an-checks", has_text="no instruction").wait_for()
     page.keyboard.press("Control+z")
-    page.wait_for_function("document.querySelectorAll('#an-strip li').length === 15")
+    editor.wait_for_steps(num_steps)
     editor.saved()
     page.reload()
     page.get_by_role("tab", name="Annotate", exact=True).click()
-    page.wait_for_function("document.querySelectorAll('#an-strip li').length === 15")
+    editor.wait_for_steps(num_steps)
     editor.click("Redo")
-    page.wait_for_function("document.querySelectorAll('#an-strip li').length === 16")
+    editor.wait_for_steps(num_steps + 1)
     editor.click("Redo")
     page.locator("#an-checks li", has_text="no instruction").wait_for(state="detached")
     editor.saved()
@@ -163,7 +171,7 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     lines = [file.read_text().replace("back_images", "desk_images") for file in files]
     assert lines[0] == lines[1]
     assert first.steps[0].action.type == "left_double" and first.steps[1].instruction == "wait for the window"
-    assert len(first.steps) == 16
+    assert len(first.steps) == num_steps + 1 and first.id == sample
 
 
 @pytest.mark.slow
