@@ -6,17 +6,19 @@ checked. What somebody may do is decided here and in `workbench.annotate`, never
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from executors.errors import InputError, MissingFileError
+from executors.errors import InputError, MissingFileError, WorkbenchError
 from executors.trajectory import Observation
 from workbench.annotate import three_way
 from workbench.annotate.document import Change, Document, StaleError
 from workbench.annotate.drafts import Draft, Drafts
 from workbench.annotate.queue import Comment, Lease, LeaseError, Queue, Task
-from workbench.annotate.revisions import MAIN, SECOND, Revision
+from workbench.annotate.revisions import MAIN, SECOND, Revision, RevisionName
 from workbench.annotate.store import AnnotationStore, Project, TrajectoryPage, TrajectoryRow
 from workbench.annotate.three_way import ThreeWay
 from workbench.annotate_edit import change_of
@@ -25,6 +27,8 @@ from workbench.people import Role
 MODES = ("annotate", "review", "fix", "look")
 """annotate: a draft of one's own; review: the submitted revision; fix: a reviewer's draft of it; look: any revision."""
 PAGE_SIZE = 25
+MAX_SMALL_MADE = 15
+"""Small pictures that opening one trajectory makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +221,23 @@ class AnnotateDesk:
         return steps | {s.key: s.step.observation for s in first.steps
                         if s.key not in steps and _identity(s.step.observation) not in known}
 
+    def small_picture(self, seen: Observation) -> Path | None:
+        """The small picture of a stored screenshot; None where there is none."""
+        if seen.image_path is None:
+            return None
+        path = self.store.screens.small_path(seen.image_path.stem)
+        return path if path.exists() else None
+
+    def make_small_pictures(self, document: Document) -> None:
+        """Makes small pictures that are missing, as in a store of before there were any, or one put back from a backup;
+        at most `MAX_SMALL_MADE`, so that nobody waits long.
+        """
+        missing = {seen.image_path: seen for step in document.steps
+                   if (seen := step.step.observation).image_path and not self.small_picture(seen)}
+        for path, seen in list(missing.items())[:MAX_SMALL_MADE]:
+            with contextlib.suppress(WorkbenchError):  # a damaged or lost one is told where it is shown whole
+                self.store.screens.save_small(path.stem, seen.load_image())
+
     # ---- submitting and reviewing
 
     def submit(self, person: str, trajectory: str, version: int, task: int, token: str, why: str) -> int:
@@ -243,7 +264,7 @@ class AnnotateDesk:
         latest = self._head(trajectory, draft.branch)
         source = (draft.base, draft.branch) if draft.base else (1, MAIN)
         author = next((r.author for r in self.store.history(trajectory)
-                       if (r.branch, r.number) == (draft.branch, latest)), "")
+                       if r.name == (draft.branch, latest)), "")
         return ThreeWay(
             base=self.store.load(trajectory, *source), theirs=self.store.load(trajectory, latest, draft.branch),
             mine=draft.document, base_revision=draft.base, their_revision=latest, their_author=author,
@@ -266,17 +287,21 @@ class AnnotateDesk:
         self._may_look(person)
         found = self.store.history(trajectory)
         hidden = self._hidden_branch(person, trajectory)
-        return [r for r in found if r.branch != hidden or (r.branch, r.number) == (MAIN, 1)]
+        return [r for r in found if r.branch != hidden or r.name == (MAIN, 1)]
 
-    def difference(self, person: str, trajectory: str, before: int, after: int) -> tuple[Change, Document]:
-        """What leads from one main revision to another, and the document before."""
+    def difference(
+        self, person: str, trajectory: str, before: RevisionName, after: RevisionName
+    ) -> tuple[Change, Document]:
+        """What leads from one revision to another, of any branch that the person may see, and the document before."""
         self._may_look(person)
-        for number in (before, after):
-            self._check_blind(person, trajectory, number, MAIN)
-        return self.store.difference(trajectory, before, after), self.store.load(trajectory, before)
+        for branch, number in (before, after):
+            self._check_blind(person, trajectory, number, branch)
+        document = self.store.load(trajectory, before[1], before[0])
+        return self.store.difference(trajectory, before, after), document
 
     def restore(self, person: str, trajectory: str, number: int, branch: str, why: str) -> int:
-        """Makes an earlier revision the newest one."""
+        """Makes an earlier revision the newest one; not one that the person must not see yet."""
+        self._check_blind(person, trajectory, number, branch)
         return self.store.restore(trajectory, number, why=why, person=person, branch=branch)
 
     def comments(self, person: str, trajectory: str, branch: str) -> list[Comment]:

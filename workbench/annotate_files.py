@@ -162,6 +162,27 @@ class AnnotateFiles:
         return self._bring(person, project, to_trajectory(stored), {"kind": "episode", "episode": stored.id},
                            why=f"episode {stored.id} of {stored.planner_name or 'nobody'}")
 
+    def correct_episode(self, person: str, project: str, episode: str) -> tuple[Project, str, bool]:
+        """The project and the id there of a saved episode, which is put in unless it is in; and whether it was put in.
+
+        Args:
+            person: who asks.
+            project: its id; the oldest project where there is none of it.
+            episode: its id.
+
+        Raises:
+            InputError: there is no project yet, or no step of the episode was carried out.
+            MissingFileError: the episode or a screenshot is gone.
+        """
+        self._may_import(person)
+        projects = self.store.projects()
+        if not projects:
+            raise InputError("there is no project yet whose queue would take the episode: make one in the Annotate tab "
+                             "(a reviewer does), then press this again")
+        target = next((one for one in projects if one.id == project), projects[0])
+        known = self.store.find(target, to_trajectory(self.episodes.load(episode)).id)
+        return target, known or self.bring_episode(person, target.id, episode), known is None
+
     def _bring(
         self, person: str, project: str, trajectory: Trajectory, origin: Mapping[str, object], *, why: str
     ) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from executors.actions import Action
 from training.forecast import ForecastStep
 from workbench.annotate.document import Change, Document, DocumentStep, changed_parts, describe
-from workbench.annotate.revisions import MAIN, Revision
+from workbench.annotate.revisions import MAIN, Revision, RevisionName, spoken
 from workbench.annotate.three_way import ORDER, ThreeWay
 from workbench.annotate_desk import Work
 from workbench.annotate_html import button
@@ -31,29 +31,32 @@ def render_history(found: Sequence[Revision], trajectory: str, *, may_restore: b
         changes = "".join(f"<li>{safe_text(line, 300)}</li>" for line in one.changes[:40])
         count = plural(len(one.changes), "change")
         listed = f"<details><summary>{count}</summary><ul>{changes}</ul></details>" if changes else ""
-        name = f"{one.number}" if one.branch == MAIN else f"second {one.number}"
         ways = button("Look", "look", trajectory=trajectory, revision=one.number, branch=one.branch)
         if may_restore and one != (mains[-1] if mains else None):
             ways += button("Restore", "restore", number=one.number, branch=one.branch,
                            title="Makes this the newest revision; nothing is lost")
         rows.append(
-            f'<tr data-id="{one.branch}-{one.number}"><th scope="row">{name}</th>'
+            f'<tr data-id="{one.branch}-{one.number}"><th scope="row">{spoken(one.name)}</th>'
             f"<td>{name_html(one.author or '–', 60)}</td><td>{day_and_time(one.created)}</td>"
             f"<td><bdi>{safe_text(one.why, 400)}</bdi>{listed}</td>"
             f'<td class="an-row-tools">{ways}</td></tr>'
         )
-    options = [f'<option value="{one.number}">revision {one.number}</option>' for one in mains]
+    options = [
+        f'<option data-branch="{one.branch}" data-number="{one.number}">revision {spoken(one.name)}</option>'
+        for one in found
+    ]
     compare = (
         f'<p class="cmp-tools"><label>Compare <select id="an-before">{"".join(options)}</select></label>'
         f'<label>with <select id="an-after">{"".join(reversed(options))}</select></label>'
-        f"{button('Show the difference', 'difference')}</p>" if len(mains) > 1 else ""
+        f"{button('Show the difference', 'difference')}</p>" if len(found) > 1 else ""
     )
     return f"{compare}{table(('Revision', 'By', 'When', 'Why and what', ''), rows, label='Revisions')}"
 
 
-def render_difference(change: Change, before: Document, numbers: tuple[int, int]) -> str:
+def render_difference(change: Change, before: Document, names: tuple[RevisionName, RevisionName]) -> str:
     """What one revision changed against another, in words and step by step."""
-    title = f"<h3>Revision {numbers[0]} compared with revision {numbers[1]}</h3>"
+    old_name, new_name = map(spoken, names)
+    title = f"<h3>Revision {old_name} compared with revision {new_name}</h3>"
     if change.is_empty:
         return f"{title}<p>They are equal.</p>"
     lines = "".join(f"<li>{safe_text(line, 400)}</li>" for line in describe(change, before))
@@ -62,7 +65,7 @@ def render_difference(change: Change, before: Document, numbers: tuple[int, int]
         f"<td>{_step(new, old)}</td></tr>"
         for key, (old, new) in change.steps.items()
     ]
-    head = ("Step", f"Revision {numbers[0]}", f"Revision {numbers[1]}")
+    head = ("Step", f"Revision {old_name}", f"Revision {new_name}")
     return f"{title}<ul>{lines}</ul>{table(head, rows) if rows else ''}"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +21,7 @@ from training.planner import Planner
 from workbench.annotate.checks import check
 from workbench.annotate.document import Document, StaleError
 from workbench.annotate.queue import LeaseError, StaleSaveError, SubmissionError
-from workbench.annotate.revisions import MAIN
+from workbench.annotate.revisions import MAIN, RevisionName
 from workbench.annotate_desk import MODES, AnnotateDesk, Work
 from workbench.annotate_edit import text, whole
 from workbench.annotate_editor import (
@@ -60,9 +61,14 @@ def answering(method: Callable[[Any, Any, str], Answer]) -> Callable[[Any, Any, 
     return answer
 
 
+def file_href(path: Path) -> str:
+    """Where the browser finds a file of the store."""
+    return f"gradio_api/file={quote(str(path))}"
+
+
 def image_href(seen: Observation) -> str:
     """Where the browser finds a stored screenshot; "" where there is none."""
-    return "" if seen.image_path is None else f"gradio_api/file={quote(str(seen.image_path))}"
+    return "" if seen.image_path is None else file_href(seen.image_path)
 
 
 class WorkViews:
@@ -83,6 +89,7 @@ class WorkViews:
         """
         work = self.desk.open(person, text(ask, "trajectory"), text(ask, "mode"), revision=whole(ask, "revision"),
                               branch=text(ask, "branch") or MAIN)
+        self.desk.make_small_pictures(work.document)
         return self._state(work, ask, person)
 
     @answering
@@ -149,9 +156,9 @@ class WorkViews:
         """History of the trajectory, the difference of two revisions, or a revision restored: "act"."""
         what, trajectory = text(ask, "act"), text(ask, "trajectory")
         if what == "difference":
-            numbers = whole(ask, "before", least=1), whole(ask, "after", least=1)
-            change, before = self.desk.difference(person, trajectory, *numbers)
-            return {"html": render_difference(change, before, numbers)}
+            names = _revision(ask, "before"), _revision(ask, "after")
+            change, before = self.desk.difference(person, trajectory, *names)
+            return {"html": render_difference(change, before, names)}
         if what == "restore":
             number = self.desk.restore(person, trajectory, whole(ask, "number"), text(ask, "branch"), text(ask, "why"))
             return {"done": f"Restored as revision {number}."}
@@ -194,6 +201,11 @@ class WorkViews:
 
     # ---- the page's parts
 
+    def _small_href(self, seen: Observation) -> str:
+        """Where the browser finds a screenshot's small picture, or the whole where there is none of it."""
+        small = self.desk.small_picture(seen)
+        return image_href(seen) if small is None else file_href(small)
+
     def _now(self, ask: Mapping[str, Any], person: str) -> Answer:
         mode = text(ask, "mode")
         if mode not in MODES:
@@ -215,7 +227,7 @@ class WorkViews:
         pages = {
             "head": render_head(work, findings),
             "whole": render_whole(work),
-            "strip": render_strip(work, key, findings, image_href),
+            "strip": render_strip(work, key, findings, self._small_href),
             "screen": render_step_screen(work, key, image_href, forecast=marks),
             "fields": render_fields(work, key, screens),
             "checks": render_checks(work, findings),
@@ -238,6 +250,14 @@ def _step_to_show(before: Document, after: Document, shown: object) -> object:
     old = {step.key: step for step in before.steps}
     changed = [step.key for step in after.steps if old.get(step.key) != step]
     return shown if shown in changed or not changed else changed[0]
+
+
+def _revision(ask: Mapping[str, Any], name: str) -> RevisionName:
+    """A revision's branch and number, as a page sends them together; raises InputError for anything else."""
+    value = ask.get(name)
+    if not isinstance(value, Mapping):
+        raise InputError(f"field {name!r}: {str(value)[:40]!r} names no revision: load the page again")
+    return text(value, "branch"), whole(value, "number", least=1)
 
 
 def _texts(ask: Mapping[str, Any], name: str) -> dict[str, str]:

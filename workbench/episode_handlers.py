@@ -19,6 +19,7 @@ from executors.actions import ACTIONS
 from executors.android import ready_phones
 from executors.errors import InputError, WorkbenchError
 from executors.geometry import PointNorm
+from workbench.annotate_files import AnnotateFiles
 from workbench.devices import (
     LABELS,
     REAL,
@@ -30,6 +31,7 @@ from workbench.devices import (
     templates,
     tool_templates,
 )
+from workbench.episode_correct import CorrectHandlers
 from workbench.episode_decisions import DecisionHandlers
 from workbench.episode_desk import EpisodeDesk
 from workbench.episode_drift import EpisodeDrift
@@ -72,12 +74,15 @@ class EpisodeHandlers:
 
     def __init__(
         self, shelf: PlannerShelf, desk: EpisodeDesk, settings: AppSettings, *, runs_root: Path = Path("runs"),
-        example: str = "",
+        example: str = "", files: AnnotateFiles | None = None,
     ) -> None:
-        """`example` is the episode that a page without a link opens on; empty for none."""
+        """`example` is the episode that a page without a link opens on, empty for none; `files` are those of the
+        Annotate tab, None where episodes are not corrected there.
+        """
         self.shelf, self.desk, self.settings, self.runs_root = shelf, desk, settings, runs_root
         self.example = example
         self.decisions = DecisionHandlers(self._order, self._check)
+        self.corrections = None if files is None else CorrectHandlers(files, self.show)
         self._drifts: OrderedDict[str, tuple[int, EpisodeDrift]] = OrderedDict()
         self._drifts_lock = Lock()
 

@@ -30,7 +30,8 @@ PANELS = (
 )
 BUTTONS = (
     "forecast", "act", "run", "pause", "stop", "reset", "back", "on", "apply", "before", "after", "delete",
-    "reforecast", "reference", "html", "json", "keep", "approve", "modify", "reject", "terminate", "escalate",
+    "reforecast", "reference", "html", "json", "keep", "correct", "approve", "modify", "reject", "terminate",
+    "escalate",
 )
 FIELDS = ("type", "arguments", "words")
 OUTPUTS = PANELS + BUTTONS + FIELDS
@@ -90,6 +91,7 @@ def updates_of(
         "html": view is not None,
         "json": view is not None,
         "keep": view is not None and view.num_steps > 0 and not view.is_busy and may_act,
+        "correct": view is not None and view.num_steps > 0 and not view.is_open and may_act,
     }
     return updates | _form(page, seen, count, can_edit=can_edit or may_decide and seen.is_live)
 

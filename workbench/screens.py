@@ -1,6 +1,7 @@
 """Stored screenshots: PNG files named by the hash of their pixels, so equal screens are stored once.
 
-Episodes and reference trajectories of one store share them.
+Episodes and reference trajectories of one store share them. Small pictures of screens lie below them under the same
+hash; they are for lists only and can be made again at any time, so no backup holds them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from PIL.Image import Image
 
 from executors.errors import InputError, OutputError
 
-SCREENS = "screens"
+SCREENS, SMALL = "screens", "small"
+SMALL_PX = 264, 144
+"""Most pixels of a small picture, width and height: a filmstrip's frame on a display of two pixels per CSS pixel."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,15 +59,40 @@ class Screens:
         image = image.convert("RGB")
         sha256 = screen_hash(image)
         path = self.path(sha256)
-        if path.exists():
-            return sha256
+        if not path.exists():
+            self._write(path, image, format="PNG", compress_level=1)
+        return sha256
+
+    def small_path(self, sha256: str) -> Path:
+        """Where the small picture of this screenshot lies, or would; raises as `path` does."""
+        path = self.path(sha256)
+        return path.parent / SMALL / f"{sha256}.jpg"
+
+    def save_small(self, sha256: str, image: Image) -> None:
+        """Stores a small picture of a screenshot, unless it is there.
+
+        Args:
+            sha256: what `save` gave for the screenshot.
+            image: the screenshot; stays as it is.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        path = self.small_path(sha256)
+        if not path.exists():
+            small = image.convert("RGB")
+            small.thumbnail(SMALL_PX)
+            self._write(path, small, format="JPEG", quality=80)
+
+    def _write(self, path: Path, image: Image, **options: object) -> None:
+        """Writes the file whole or not at all; raises OutputError when it cannot."""
         temporary = None
         try:
             path.parent.mkdir(exist_ok=True)
             # a name of its own: another process may be writing the same screen
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as out:
                 temporary = out.name
-                image.save(out, format="PNG", compress_level=1)
+                image.save(out, **options)
             os.replace(temporary, path)
         except OSError as error:
             if temporary is not None:
@@ -74,4 +102,3 @@ class Screens:
                 f"cannot write screenshot {path} ({error.strerror or error}): free the disk, or choose a folder that "
                 "you may write"
             ) from None
-        return sha256

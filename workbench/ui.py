@@ -108,7 +108,8 @@ def build_app(
     comparisons = CompareDesk(
         EvaluationShelf(settings.evaluations_root), SavedComparisons(store), AnnotationQueue(store)
     )
-    annotating = _annotating(settings, comparisons, episodes, shelf)
+    files = None if settings.is_space else _annotation_files(settings, comparisons, episodes)
+    annotating = _annotating(settings, comparisons, files, shelf)
     configs = ConfigShelf(runs.root / ".configs")  # no run can have this name
 
     def check_operator(name: str | None, what: str) -> None:
@@ -119,7 +120,9 @@ def build_app(
         with gr.Tabs():
             with gr.Tab("Episode", elem_classes="tw-tab"):
                 episode.build_tab(
-                    EpisodeHandlers(shelf, desk, settings, runs_root=settings.runs_root, example=example)
+                    EpisodeHandlers(
+                        shelf, desk, settings, runs_root=settings.runs_root, example=example, files=files
+                    )
                 )
             with gr.Tab("Train", elem_classes="tw-tab"):
                 train.build_tab(train.TrainHandlers(runs, configs, check_operator), train.TrainViews(runs))
@@ -135,21 +138,27 @@ def build_app(
     return app
 
 
+def _annotation_files(settings: AppSettings, comparisons: CompareDesk, episodes: EpisodeStore) -> AnnotateFiles:
+    """What goes into the team's annotation store and out of it."""
+    return AnnotateFiles(
+        AnnotationStore(settings.store_root, settings.people), comparisons.queue, comparisons.shelf, episodes,
+        data_root=settings.data_root, uploads=Path(get_upload_folder()),
+    )
+
+
 def _annotating(
-    settings: AppSettings, comparisons: CompareDesk, episodes: EpisodeStore, shelf: PlannerShelf
+    settings: AppSettings, comparisons: CompareDesk, files: AnnotateFiles | None, shelf: PlannerShelf
 ) -> Callable[[gr.Request], tuple[ListViews, WorkViews]]:
-    """Who asks -> the views of the Annotate tab: the team's, or on a hosted Space those of the visitor's sandbox."""
-    uploads = Path(get_upload_folder())
-    if settings.is_space:
+    """Who asks -> the views of the Annotate tab: the team's, or without its files, as on a hosted Space, those of the
+    visitor's sandbox.
+    """
+    if files is None:
         sandboxes = Sandboxes(
-            settings.store_root / VISITORS, demo.trajectories, shelf.get, uploads=uploads, evaluations=comparisons.shelf
+            settings.store_root / VISITORS, demo.trajectories, shelf.get, uploads=Path(get_upload_folder()),
+            evaluations=comparisons.shelf,
         )
         return lambda request: sandboxes.views(visitor_of(request))
-    store = AnnotationStore(settings.store_root, settings.people)
-    desk = AnnotateDesk(store)
-    files = AnnotateFiles(
-        store, comparisons.queue, comparisons.shelf, episodes, data_root=settings.data_root, uploads=uploads
-    )
+    desk = AnnotateDesk(files.store)
     views = ListViews(desk, files), WorkViews(desk, shelf.get)
     return lambda request: views
 

@@ -40,6 +40,7 @@ const ask = async (name, question) => {
   try {
     const answer = await server[name](question);
     tell("");
+    useKeysOf(answer.person);
     return answer;
   } catch (error) {
     tell(`The server does not answer (${error.message}). Trying again.${await loginHint()}`);

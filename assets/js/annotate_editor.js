@@ -292,7 +292,11 @@ const workActions = {
   look: ({ trajectory, revision, branch }) => openWork({ trajectory, mode: "look", revision: Number(revision), branch }),
   history: showHistory,
   difference: async () => {
-    const answer = await versions({ act: "difference", before: Number(byId("an-before").value), after: Number(byId("an-after").value) });
+    const [before, after] = ["an-before", "an-after"].map((id) => {
+      const { branch, number } = byId(id).selectedOptions[0].dataset;
+      return { branch, number: Number(number) };
+    });
+    const answer = await versions({ act: "difference", before, after });
     if (answer) byId("an-difference").innerHTML = answer.html;
   },
   restore: async ({ number, branch }) => {

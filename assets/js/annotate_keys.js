@@ -1,4 +1,5 @@
-// Everything by keyboard: one table of what can be done, shown by "?", each key to be changed and kept in this browser.
+// Everything by keyboard: one table of what can be done, shown by "?", each key to be changed. What a person changed is
+// kept in this browser under their login name, for several may share it.
 const KEYS_KEY = "tracer1.annotate.keys";
 const stepEdit = (name, more = {}) => () => edit({ name, ...more });
 const toggleMark = (name) => () => {
@@ -52,7 +53,13 @@ const COMMANDS = {
   list: ["Back to the list", "l", () => work && closeWork()],
   keys: ["This list", "?", () => openKeys()],
 };
-const chosenKeys = kept(KEYS_KEY, {}); // command -> key; "" turns it off
+let keysPlace = ""; // where this browser keeps the keys of who is logged in; known with the server's first answer
+let chosenKeys = {}; // command -> key; "" turns it off
+const useKeysOf = (person) => {
+  const place = person ? `${KEYS_KEY}.${person}` : KEYS_KEY;
+  if (place !== keysPlace) chosenKeys = kept(place, {});
+  keysPlace = place;
+};
 const keyOfCommand = (name) => chosenKeys[name] ?? COMMANDS[name][1];
 
 // "Ctrl+Shift+Z" as the event has it; Shift is told of letters and named keys only, for "?" is typed with it.
@@ -107,7 +114,7 @@ const openKeys = () => {
   const dialog = byId("an-keys");
   if (!dialog.firstChild) {
     dialog.innerHTML =
-      '<h2>Keys of the editor</h2><p class="tr-help">Press a key\'s button, then the new key; Backspace turns it off. Kept in this browser. In a text field only Ctrl+Enter and Escape act.</p><div class="tr-wide"><table class="tr-table"><tbody></tbody></table></div><p class="tr-buttons"><button type="button" class="tr-button" data-reset-keys>As they were</button><button type="button" class="tr-button tr-primary" data-close-keys autofocus>Close</button></p>';
+      '<h2>Keys of the editor</h2><p class="tr-help">Press a key\'s button, then the new key; Backspace turns it off. Kept in this browser under your login name. In a text field only Ctrl+Enter and Escape act.</p><div class="tr-wide"><table class="tr-table"><tbody></tbody></table></div><p class="tr-buttons"><button type="button" class="tr-button" data-reset-keys>As they were</button><button type="button" class="tr-button tr-primary" data-close-keys autofocus>Close</button></p>';
     dialog.addEventListener("click", onKeysClick);
     dialog.addEventListener("keydown", onKeysKey);
   }
@@ -120,7 +127,7 @@ const onKeysClick = (event) => {
   if (target.dataset.closeKeys !== undefined) return byId("an-keys").close();
   if (target.dataset.resetKeys !== undefined) for (const name of Object.keys(chosenKeys)) delete chosenKeys[name];
   listening = target.dataset.rebind ?? "";
-  keep(KEYS_KEY, chosenKeys);
+  keep(keysPlace, chosenKeys);
   drawKeys();
   byId("an-keys").querySelector(`[data-rebind="${listening}"]`)?.focus();
 };
@@ -134,7 +141,7 @@ const onKeysKey = (event) => {
     const key = event.key === "Backspace" ? "" : pressed(event);
     for (const other of Object.keys(COMMANDS)) if (key && keyOfCommand(other) === key) chosenKeys[other] = ""; // one key, one meaning
     chosenKeys[name] = key;
-    keep(KEYS_KEY, chosenKeys);
+    keep(keysPlace, chosenKeys);
   }
   drawKeys();
   byId("an-keys").querySelector(`[data-rebind="${name}"]`)?.focus();

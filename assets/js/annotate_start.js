@@ -36,6 +36,13 @@ const start = async () => {
   keepView();
 };
 
+// An episode that comes from the Episode tab is opened; what was open is left, its draft stays.
+const takeUp = async ({ project, open }) => {
+  if (work) await closeWork();
+  listActions.project({ project });
+  openWork(open);
+};
+
 if (!tab.dataset.annotateStarted) {
   tab.dataset.annotateStarted = "yes";
   element.addEventListener("click", onClick);
@@ -53,6 +60,7 @@ if (!tab.dataset.annotateStarted) {
     byId("an-upload").addEventListener("change", (event) => importFile(event.target));
     byId("an-path").addEventListener("focus", offerPaths);
     start();
+    document.addEventListener("tw-correct", (event) => takeUp(event.detail));
   });
   setInterval(() => isVisible() && !work && view.panel === "list" && lookNow(), POLL_MS);
   setInterval(renew, RENEW_MS);

@@ -1,7 +1,8 @@
-"""The Annotate tab in a real browser, from an imported AgentNet sample to an export that is imported identically."""
+"""The Annotate tab in a real browser, from an imported real sample to an export that is imported identically."""
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from executors.trajectory import read_trajectories
+from tests.workbench.annotate.makers import way
 from tests.workbench.conftest import PATIENCE_MS, start_app
+from workbench.annotate.store import AnnotationStore
+from workbench.people import add_person
 
 
 @pytest.fixture
@@ -59,13 +63,20 @@ class Editor:
     def num_steps(self) -> int:
         return self.page.locator("#an-strip li").count()
 
+    def wait_for_steps(self, count: int) -> None:
+        self.page.wait_for_function("n => document.querySelectorAll('#an-strip li').length === n", arg=count)
+
     def click(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "num_kept", "sample", "num_steps"),
+    [("agentnet", 1, "task_example_0", 15), ("agentnetbench", 3, "s_a96285eb665bef92", 10)],
+)
 def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identically(
-    server: str, open_page, samples: Path, tmp_path: Path
+    server: str, open_page, samples: Path, tmp_path: Path, form: str, num_kept: int, sample: str, num_steps: int
 ) -> None:
     page = open_page.open(server)
     page.set_default_timeout(PATIENCE_MS)
@@ -74,14 +85,18 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     page.locator("[data-form=add_project] [name=name]").fill("desk")
     page.get_by_role("button", name="Make project").click()
     page.get_by_text("This project is empty").wait_for()
-    page.locator("#an-import-form").select_option("agentnet")
-    page.set_input_files("#an-upload", zipped(samples / "agentnet", tmp_path / "agentnet.zip"))
-    page.locator(".an-report", has_text="1 kept, 0 refused").wait_for()
-    page.get_by_role("button", name="Next task").click()
+    page.locator("#an-import-form").select_option(form)
+    page.set_input_files("#an-upload", zipped(samples / form, tmp_path / f"{form}.zip"))
+    page.locator(".an-report", has_text=re.compile(rf"\b{num_kept} kept.*, 0 refused")).wait_for()
+    page.locator("#an-list tr", has_text=sample).get_by_role("button", name="Annotate").click()
     editor = Editor(page)
     mark = page.locator("#an-screen g.tw-mark")
     mark.wait_for()
-    assert editor.num_steps() == 15
+    assert editor.num_steps() == num_steps
+    page.wait_for_function(  # the strip's pictures are small ones, the screen is the whole
+        "() => [...document.querySelectorAll('#an-strip img')].slice(0, 3).every((i) => i.naturalWidth == 264 || "
+        "i.naturalHeight == 144)")
+    assert page.locator("#an-screen img").evaluate("image => image.naturalWidth") > 1000
 
     arguments = editor.field("arguments")  # a point is dragged
     page.locator("#an-screen .an-rows").scroll_into_view_if_needed()  # they lie below the screen, which is in view then
@@ -102,7 +117,7 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
 
     editor.click("Insert after")  # a step without words is an error at once, with a link to it
     page.locator("#an-checks", has_text="no instruction").wait_for()
-    assert editor.num_steps() == 16 and page.get_by_role("button", name="Submit for review").is_disabled()
+    assert editor.num_steps() == num_steps + 1 and page.get_by_role("button", name="Submit for review").is_disabled()
     page.locator("[data-field=instruction]").fill("wait for the window")
     page.locator("#an-checks li", has_text="no instruction").wait_for(state="detached")
     editor.saved()
@@ -111,13 +126,13 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     page.keyboard.press("Control+z")  # the words, then the step
     page.locator("#an-checks", has_text="no instruction").wait_for()
     page.keyboard.press("Control+z")
-    page.wait_for_function("document.querySelectorAll('#an-strip li').length === 15")
+    editor.wait_for_steps(num_steps)
     editor.saved()
     page.reload()
     page.get_by_role("tab", name="Annotate", exact=True).click()
-    page.wait_for_function("document.querySelectorAll('#an-strip li').length === 15")
+    editor.wait_for_steps(num_steps)
     editor.click("Redo")
-    page.wait_for_function("document.querySelectorAll('#an-strip li').length === 16")
+    editor.wait_for_steps(num_steps + 1)
     editor.click("Redo")
     page.locator("#an-checks li", has_text="no instruction").wait_for(state="detached")
     editor.saved()
@@ -129,6 +144,9 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     page.locator("#an-head", has_text="Reviewing revision 2").wait_for()
     editor.click("History")
     page.locator(".an-history", has_text="the point, the type, a pause").wait_for()
+    editor.click("Show the difference")
+    page.locator("#an-difference", has_text="Revision 1 compared with revision 2").wait_for()
+    page.locator("#an-difference", has_text="step 2 added: wait for the window").wait_for()
     editor.click("Accept")
     page.get_by_text("Accepted.").wait_for()
 
@@ -156,7 +174,7 @@ def test_a_sample_is_imported_corrected_reviewed_exported_and_imported_identical
     lines = [file.read_text().replace("back_images", "desk_images") for file in files]
     assert lines[0] == lines[1]
     assert first.steps[0].action.type == "left_double" and first.steps[1].instruction == "wait for the window"
-    assert len(first.steps) == 16
+    assert len(first.steps) == num_steps + 1 and first.id == sample
 
 
 @pytest.mark.slow
@@ -240,7 +258,9 @@ def test_everything_by_keyboard_two_windows_a_stale_save_and_on_to_training(
     other.on("dialog", lambda dialog: dialog.accept("as it was imported"))
     other.get_by_role("button", name="History", exact=True).click()
     other.locator(".an-history").get_by_role("button", name="Look").click()
+    other.locator("#an-head", has_text="Looking at revision 1").wait_for()
     other.get_by_role("button", name="History", exact=True).click()
+    other.locator(".an-history").wait_for()
     page.locator("#an-why").fill("tried out")
     page.get_by_role("button", name="Submit for review").click()
     page.get_by_text("Revision 2 waits for review.").wait_for()
@@ -250,6 +270,7 @@ def test_everything_by_keyboard_two_windows_a_stale_save_and_on_to_training(
     page.locator("[data-field=goal]").fill("Turn the alarm on")
     editor.saved()
     other.get_by_role("button", name="History", exact=True).click()
+    other.locator(".an-history").wait_for(state="detached")
     other.get_by_role("button", name="History", exact=True).click()
     other.locator("[data-act=restore][data-number='1']").click()
     other.get_by_text("Restored as revision 3.").wait_for()
@@ -274,3 +295,48 @@ def test_everything_by_keyboard_two_windows_a_stale_save_and_on_to_training(
     page.get_by_role("button", name="Train on this").click()
     page.locator("[name='data.path']").wait_for(state="attached")
     assert page.locator("[name='data.path']").input_value().endswith("first.jsonl")
+
+
+@pytest.fixture
+def team_server(tmp_path: Path, data_root: Path) -> Iterator[str]:
+    """The address of an app that two people log in to, over a store with one trajectory."""
+    store = AnnotationStore(tmp_path / "store")
+    store.add(store.add_project("desk"), way(), why="made")
+    people = tmp_path / "people.json"
+    for name in ("ann", "bob"):
+        add_person(people, f"{name}:reviewer", "long enough")
+    planner = f"replay:{data_root / 'oracle.jsonl'}"
+    process, url, _ = start_app("--data", str(data_root), "--planner", planner, "--people", str(people),
+                                store=tmp_path / "store")
+    yield url
+    process.terminate()
+    process.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_two_people_at_one_browser_keep_their_own_keys(team_server: str, open_page) -> None:
+    page = open_page.open("about:blank")
+    page.set_default_timeout(PATIENCE_MS)
+
+    def key_of_duplicate(person: str, new: str = "") -> str:
+        """The person's key, after they have opened the editor in this browser and changed it to a new one."""
+        page.request.post(f"{team_server}/login", form={"username": person, "password": "long enough"})
+        page.goto(team_server)
+        page.get_by_role("tab", name="Annotate", exact=True).click()
+        page.locator("#an-list [data-act=open][data-mode=look]").click()
+        page.locator("#an-screen g.tw-mark").wait_for()
+        page.keyboard.press("?")
+        button = page.locator("[data-rebind=duplicate]")
+        if new:
+            button.click()
+            page.keyboard.press(new)
+        shown = button.inner_text()
+        page.get_by_role("button", name="Close", exact=True).click()
+        page.keyboard.press("l")
+        page.locator("#an-list [data-act=open][data-mode=look]").wait_for()
+        return shown
+
+    assert key_of_duplicate("ann", "k") == "k"
+    assert key_of_duplicate("bob") == "d"
+    assert key_of_duplicate("bob", "q") == "q"
+    assert key_of_duplicate("ann") == "k"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from executors.actions import Action
 from executors.errors import InputError
-from executors.geometry import PointNorm
-from executors.trajectory import Observation
+from executors.geometry import ImageSize, PointNorm
+from executors.trajectory import Observation, Step
 from tests.workbench.annotate.makers import way
 from training.config import ForecastConfig
 from training.forecast import Forecast, ForecastStep
+from workbench import annotate_desk
 from workbench.annotate import revisions
 from workbench.annotate.queue import LeaseError
 from workbench.annotate.store import AnnotationStore, Project
@@ -230,7 +234,7 @@ def test_history_is_compared_and_restored(store, project, desk, views) -> None:
     shown = views.versions({"act": "history", "trajectory": id}, "vic")["html"]
     assert "logged in" in views.versions({"act": "history", "trajectory": id}, "nobody")["error"]
     assert "one less" in shown and "<img" not in shown and "data-act=\"restore\"" not in shown
-    difference = views.versions({"act": "difference", "trajectory": id, "before": 1, "after": 2}, "vic")["html"]
+    difference = views.versions({"act": "difference", "trajectory": id, **pair(1, 2)}, "vic")["html"]
     assert "step 1 taken away" in difference and "not there" in difference
     assert "may not" in views.versions(
         {"act": "restore", "trajectory": id, "number": 1, "branch": "main", "why": "x"}, "ann")["error"]
@@ -238,6 +242,55 @@ def test_history_is_compared_and_restored(store, project, desk, views) -> None:
     assert len(store.load(id).steps) == 4
     look = Page(views, "vic", id, "look", revision=2)
     assert len(look.state["keys"]) == 3 and "disabled" in look.parts["fields"]
+
+
+def pair(*numbers_and_branches: int | tuple[str, int]) -> dict[str, dict]:
+    """The two revisions of a comparison as the page names them."""
+    pairs = [one if isinstance(one, tuple) else ("main", one) for one in numbers_and_branches]
+    named = [{"branch": branch, "number": number} for branch, number in pairs]
+    return dict(zip(("before", "after"), named, strict=True))
+
+
+def test_a_second_annotation_is_compared_with_the_first_by_who_may_see_both(store, desk, views) -> None:
+    project = store.add_project("twice", person="rev", second_share=1.0)
+    id = add(store, project)
+    first, second = Page(views, "ann", id), Page(views, "bob", id)
+    second.edit(name="goal", value="the second one's goal")
+    second.edit(name="delete")
+    second.finish("submit", why="second")
+    across = {"act": "difference", "trajectory": id, **pair(1, ("second", 1))}
+    assert "blindly" in views.versions(across, "ann")["error"]  # hers is not submitted yet
+    assert "second" not in views.versions({"act": "history", "trajectory": id}, "ann")["html"]
+    first.edit(name="goal", value="the first one's goal")
+    first.finish("submit", why="first")
+    for person in ("ann", "bob", "rev", "vic"):
+        history = views.versions({"act": "history", "trajectory": id}, person)["html"]
+        assert history.count('data-branch="second" data-number="1">revision second 1</option>') == 2
+        html = views.versions({**across, **pair(2, ("second", 1))}, person)["html"]
+        assert "Revision 2 compared with revision second 1" in html and "step 1 taken away" in html
+        assert "first one&#x27;s goal" in html and "second one&#x27;s goal" in html
+    back = views.versions({**across, **pair(("second", 1), 2)}, "vic")["html"]
+    assert "Revision second 1 compared with revision 2" in back and "step 1 added" in back
+
+
+@pytest.mark.parametrize("nonsense", [None, 2, "main", {}, {"branch": "main"}, {"branch": 3, "number": 1},
+                                      {"branch": "main", "number": 0}, {"branch": "third", "number": 1}])
+def test_a_comparison_with_what_is_no_revision_is_refused_in_words(store, project, views, nonsense) -> None:
+    ask = {"act": "difference", "trajectory": add(store, project), **pair(1, 1)}
+    assert "are equal" in views.versions(ask, "vic")["html"]
+    assert views.versions({**ask, "after": nonsense}, "vic")["error"]
+
+
+def test_a_reviewer_who_annotates_restores_no_annotation_that_is_hidden_from_them(store, views) -> None:
+    project = store.add_project("twice", person="rev", second_share=1.0)
+    id = add(store, project)
+    Page(views, "rev", id)
+    second = Page(views, "bob", id)
+    second.edit(name="goal", value="the second one's goal")
+    second.finish("submit", why="second")
+    ask = {"act": "restore", "trajectory": id, "number": 1, "branch": "second", "why": "curious"}
+    assert "blindly" in views.versions(ask, "rev")["error"]
+    assert "Restored as revision 2" in views.versions(ask, "old")["done"]
 
 
 def test_who_annotates_blindly_does_not_see_the_first_annotation(store, desk, views) -> None:
@@ -252,7 +305,7 @@ def test_who_annotates_blindly_does_not_see_the_first_annotation(store, desk, vi
     assert [r.number for r in desk.history("bob", id)] == [1]
     for ask in ({"mode": "look"}, {"mode": "look", "revision": 2}):
         assert "blindly" in views.open({"trajectory": id, **ask}, "bob")["error"]
-    assert "blindly" in views.versions({"act": "difference", "trajectory": id, "before": 1, "after": 2}, "bob")["error"]
+    assert "blindly" in views.versions({"act": "difference", "trajectory": id, **pair(1, 2)}, "bob")["error"]
     second.edit(name="goal", value="the second one's goal")
     second.finish("submit", why="second")
     assert "first one" in Page(views, "bob", id, "look").parts["whole"]
@@ -269,6 +322,43 @@ def test_who_annotates_first_does_not_see_a_second_annotation_that_was_faster(st
     assert "blindly" in views.open({"trajectory": id, "mode": "look", "branch": "second"}, "ann")["error"]
     first.finish("submit", why="first")
     assert [(r.branch, r.number) for r in desk.history("ann", id)] == [("main", 1), ("second", 1)]
+
+
+def detailed(number: int) -> Step:
+    """A step on a screen with as much on it as a real one has."""
+    noise = PIL.Image.effect_noise((640, 352), 60).resize((1280, 704)).convert("RGB")
+    seen = Observation(image_size=ImageSize(1280, 704), image=noise, summary=f"Screen {number}")
+    return replace(way().steps[0], observation=seen)
+
+
+def test_the_filmstrip_shows_small_pictures_and_the_screen_the_whole(store, project, desk, views) -> None:
+    steps = tuple(map(detailed, range(3)))
+    id = store.add(project, replace(way(), steps=(*steps, way().steps[3])), why="made", person="rev")
+    whole = [step.step.observation.image_path for step in store.load(id).steps]
+    small = [path.parent / "small" / f"{path.stem}.jpg" for path in whole]
+    strip = re.findall(r'src="gradio_api/file=([^"]+)"', Page(views, "vic", id, "look").parts["strip"])
+    assert strip == list(map(str, small))
+    for path, of in zip(small, whole, strict=True):
+        with PIL.Image.open(path) as image, PIL.Image.open(of) as screen:
+            assert image.width <= 264 and image.height <= 144
+            assert image.width / image.height == pytest.approx(screen.width / screen.height, rel=0.02)
+    assert 10 * sum(path.stat().st_size for path in small) < sum(path.stat().st_size for path in whole)
+    assert str(whole[0]) in Page(views, "vic", id, "look").parts["screen"]
+
+
+def test_small_pictures_are_made_again_where_they_are_missing_a_bounded_number_at_once(
+    store, project, desk, views, monkeypatch
+) -> None:
+    id = add(store, project)
+    whole = [step.step.observation.image_path for step in store.load(id).steps]
+    shutil.rmtree(store.root / "screens" / "small")  # as in a store that was put back from a backup
+    whole[1].write_bytes(b"damaged")
+    monkeypatch.setattr(annotate_desk, "MAX_SMALL_MADE", 1)
+    strip = Page(views, "ann", id).parts["strip"]
+    assert [str(path) in strip for path in whole] == [False, True, True, True]
+    monkeypatch.setattr(annotate_desk, "MAX_SMALL_MADE", 15)
+    strip = Page(views, "ann", id).parts["strip"]
+    assert [str(path) in strip for path in whole] == [False, True, True, False]
 
 
 def test_a_forecast_is_shown_beside_the_steps_and_accepted_one_by_one(store, project, desk, views) -> None:

@@ -21,21 +21,40 @@ MAX_WHY_CHARS = 2000
 MAX_NAME_CHARS = 200
 
 
+RevisionName = tuple[str, int]
+"""What tells a trajectory's revisions apart: branch and number."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
     """One revision without its document: who made it, when, why, and what it changed, in lines of words.
 
-    `number` counts from 1 in its branch. `parent` is what it was made from, (branch, number); None for an import.
+    `number` counts from 1 in its branch. `parent` is what it was made from; None for an import.
     """
 
     trajectory: str
     branch: str
     number: int
-    parent: tuple[str, int] | None
+    parent: RevisionName | None
     author: str
     why: str
     created: str
     changes: tuple[str, ...]
+
+    @property
+    def name(self) -> RevisionName:
+        """Its branch and number."""
+        return self.branch, self.number
+
+
+def spoken(name: RevisionName) -> str:
+    """A revision's name as people read it.
+
+    >>> spoken((MAIN, 3)), spoken((SECOND, 1))
+    ('3', 'second 1')
+    """
+    branch, number = name
+    return f"{number}" if branch == MAIN else f"{branch} {number}"
 
 
 def trajectory_row(db: Database, id: str) -> dict[str, Any]:
@@ -67,7 +86,7 @@ def read(db: Database, root: Path, trajectory: str, branch: str, number: int) ->
 
 
 def append(
-    db: Database, trajectory: str, document: Document, *, before: Document | None, parent: tuple[str, int] | None,
+    db: Database, trajectory: str, document: Document, *, before: Document | None, parent: RevisionName | None,
     author: str, why: str, branch: str = MAIN,
 ) -> int:
     """Stores a new revision at the end of a branch and returns its number; the main one's is what lists show.

@@ -14,7 +14,16 @@ from executors.errors import InputError, MissingFileError
 from executors.trajectory import Step, Trajectory
 from workbench.annotate import revisions
 from workbench.annotate.document import OUTCOMES, Change, Document, DocumentStep, change_between
-from workbench.annotate.revisions import MAIN, MAX_NAME_CHARS, MAX_WHY_CHARS, SECOND, Revision, checked_text
+from workbench.annotate.revisions import (
+    MAIN,
+    MAX_NAME_CHARS,
+    MAX_WHY_CHARS,
+    SECOND,
+    Revision,
+    RevisionName,
+    checked_text,
+    spoken,
+)
 from workbench.people import People, Role
 from workbench.screens import Screens
 from workbench.store import MAX_OFFSET, MAX_ROWS, Store, check_choice, match_words, storable, utc_now
@@ -180,14 +189,19 @@ class AnnotationStore:
         return id
 
     def _with_stored_screens(self, trajectory: Trajectory) -> Trajectory:
-        """The trajectory with its screenshots in the store, each saved once."""
+        """The trajectory with its screenshots and their small pictures in the store, each saved once."""
         saved: dict[Path, Path] = {}
 
         def stored(step: Step) -> Step:
             seen = step.observation
             if seen.image is None and seen.image_path is None:
                 return step
-            path = saved.get(seen.image_path) or self.screens.path(self.screens.save(seen.load_image()))
+            path = saved.get(seen.image_path)
+            if path is None:
+                image = seen.load_image()
+                sha256 = self.screens.save(image)
+                self.screens.save_small(sha256, image)
+                path = self.screens.path(sha256)
             if seen.image_path is not None:
                 saved[seen.image_path] = path
             return replace(step, observation=replace(seen, image=None, image_path=path))
@@ -251,6 +265,13 @@ class AnnotationStore:
             rows = list(table.rows_where(where, values, order_by="number desc", limit=limit, offset=offset))
         return TrajectoryPage(tuple(_row(row) for row in rows), total)
 
+    def find(self, project: Project, source_id: str) -> str | None:
+        """The id in the store of the project's trajectory that had this id where it came from; None for none."""
+        sql = "select id from annotation_trajectories where project = ? and source_id = ?"
+        with self.file.reading() as db:
+            found = db.execute(sql, [project.id, storable(source_id)]).fetchone()
+        return found and found[0]
+
     def row(self, id: str) -> TrajectoryRow:
         """One trajectory as a list shows it; raises MissingFileError when there is none."""
         with self.file.reading() as db:
@@ -277,11 +298,11 @@ class AnnotationStore:
             rows = list(db["annotation_revisions"].rows_where("trajectory = ?", [id], order_by="created, rowid"))
         return [revisions.revision_of(row) for row in rows]
 
-    def difference(self, id: str, before: int, after: int) -> Change:
-        """What leads from one main revision to another; raises as `load` does."""
+    def difference(self, id: str, before: RevisionName, after: RevisionName) -> Change:
+        """What leads from one revision to another, of any branch; raises as `load` does."""
         with self.file.reading() as db:
-            old, new = (revisions.read(db, self.root, id, MAIN, number) for number in (before, after))
-        return change_between(old, new, f"revision {before} to {after}")
+            old, new = (revisions.read(db, self.root, id, *name) for name in (before, after))
+        return change_between(old, new, f"revision {spoken(before)} to {spoken(after)}")
 
     def restore(self, id: str, number: int, *, why: str, person: str = "", branch: str = MAIN) -> int:
         """Makes an earlier revision, or that of the second branch, the newest main one, as a new revision.

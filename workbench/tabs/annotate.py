@@ -45,14 +45,15 @@ def login_of(request: gr.Request) -> str:
 
 
 def server_function(views_of: Callable[[gr.Request], Any], name: str) -> Callable[[Any, gr.Request], Any]:
-    """A plain function of this name that also knows who asks."""
+    """A plain function of this name that also knows who asks, and tells it with its answer as "person"."""
 
     def answer(ask: Any, request: gr.Request) -> Any:
+        person = login_of(request)
         try:
             views = views_of(request)
         except WorkbenchError as error:
-            return {"error": str(error), "kind": ""}
-        return getattr(views, name)(ask, login_of(request))
+            return {"error": str(error), "kind": "", "person": person}
+        return {**getattr(views, name)(ask, person), "person": person}
 
     answer.__name__ = name
     return answer

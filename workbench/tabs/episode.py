@@ -55,7 +55,9 @@ _DECISIONS = {
     "escalate": ("Escalate", "secondary"),
 }
 
-_TAKE_AWAY = {"html": "Export HTML", "json": "Export JSON", "keep": "Save as reference"}
+_TAKE_AWAY = {
+    "html": "Export HTML", "json": "Export JSON", "keep": "Save as reference", "correct": "Correct in Annotate",
+}
 
 _DOWNLOAD = """(text) => {
     if (!text) return;
@@ -92,7 +94,7 @@ def _build_episode(handlers: EpisodeHandlers) -> None:
             form = _build_form(handlers)
             parts["planner_status"] = gr.HTML(elem_id="ep-planner-status")
         with gr.Column(elem_classes="tw-centre"):
-            parts |= _build_centre()
+            parts |= _build_centre(can_correct=handlers.corrections is not None)
         with gr.Column(elem_classes="tw-side"), gr.Tabs(elem_id="ep-panels"):
             with gr.Tab("Plan", id="plan"):
                 parts |= _build_plan()
@@ -177,7 +179,7 @@ def _build_form(handlers: EpisodeHandlers) -> dict[str, Any]:
     }
 
 
-def _build_centre() -> dict[str, Any]:
+def _build_centre(*, can_correct: bool) -> dict[str, Any]:
     parts: dict[str, Any] = {"goal": gr.HTML(elem_id="ep-goal", js_on_load=read_script("episode_link.js"))}
     with gr.Row(elem_classes="tw-buttons tw-orders"):
         for name, (label, variant) in _CONTROLS.items():
@@ -197,8 +199,9 @@ def _build_centre() -> dict[str, Any]:
     with gr.Row(elem_classes="tw-foot"):
         parts["pair"] = gr.Checkbox(label="Show the screen after, too", value=False, elem_id="ep-pair", container=False)
         for name, label in _TAKE_AWAY.items():
-            parts[name] = gr.Button(label, size="sm", interactive=False, elem_id=f"ep-{name}")
-        parts["file"] = gr.Textbox(visible=False)
+            is_shown = can_correct or name != "correct"
+            parts[name] = gr.Button(label, size="sm", interactive=False, visible=is_shown, elem_id=f"ep-{name}")
+        parts["file"], parts["project"] = gr.Textbox(visible=False), gr.Textbox(visible=False)
         parts["keys"] = gr.HTML(
             read_html("episode_keys.html"), elem_id="ep-keys", js_on_load=read_script("episode_keys.js")
         )
@@ -252,6 +255,11 @@ def _wire_controls(handlers: EpisodeHandlers, page: gr.State, parts: dict[str, A
         parts[name].click(handler, [page], [parts["file"], *outputs], **QUIET).then(
             None, [parts["file"]], js=_DOWNLOAD, **QUIET
         )
+    if handlers.corrections is not None:
+        parts["correct"].click(
+            handlers.corrections.correct, [page, parts["project"]], [parts["file"], *outputs],
+            js=read_script("episode_project.js"), **QUIET,
+        ).then(None, [parts["file"]], js=read_script("episode_correct.js"), **QUIET)
     parts["keep"].click(handlers.keep, [page], outputs, **QUIET)
     parts["pair"].input(handlers.show_after, [page, parts["pair"]], outputs, **QUIET)
 
