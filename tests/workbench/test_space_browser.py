@@ -53,8 +53,8 @@ def test_a_space_opens_on_a_ready_episode_and_every_tab_can_be_tried(space: str,
     assert page.locator("#tr-plan [data-act=launch]").is_disabled()
 
     open_tab(page, "Compare")
-    page.get_by_label("sft").check()
-    page.get_by_label("stage2").check()
+    for name in ("sft", "stage2"):
+        page.locator(f'[data-choose="{name}/grounded.elements"]').check()
     page.locator(".cmp-figure[data-drawn] .main-svg").first.wait_for()
 
     open_tab(page, "Annotate")
