@@ -361,7 +361,10 @@ def test_command_killed_in_the_middle_goes_on_where_it_was(tmp_path, package):
 
 def test_ctrl_c_ends_a_long_wait_and_leaves_what_is_done(tmp_path, package):
     words = command(tmp_path, "--reset-wait", "300")
-    process = subprocess.Popen(words, cwd=ROOT, env=package, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=package, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (tmp_path / "out" / "evaluation.json").exists():
         assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
