@@ -27,6 +27,10 @@ from workbench.store import check_choice
 
 META = "annotation"
 """The entry of `Trajectory.meta` that holds what a trajectory has no field for."""
+TARGET_BOXES = "target_boxes"
+PER_STEP = (TARGET_BOXES, "original_ops")
+"""Entries of `Trajectory.meta` with one value a step, which stay with their steps: all places in which a benchmark
+takes the step's point for right, and what a data set wrote for it."""
 FIELDS = ("id", "goal", "source", "platform", "split", "licence", "outcome", "difficulty", "meta")
 OUTCOMES = ("success", "failure", "impossible", "")
 MAX_DIFFICULTY = 10
@@ -42,12 +46,16 @@ class StaleError(WorkbenchError, ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentStep:
-    """A step under its key; `is_correct` that a person judged it right, `blur` what of its screen is private."""
+    """A step under its key; `is_correct` that a person judged it right, `blur` what of its screen is private.
+
+    `per_step` is the step's part of those entries of the trajectory's meta that hold one value a step (`PER_STEP`).
+    """
 
     key: str
     step: Step
     is_correct: bool = False
     blur: tuple[BoxNorm, ...] = ()
+    per_step: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object without the key, the screenshot named by its place in the store; inverse of `from_json`."""
@@ -57,6 +65,8 @@ class DocumentStep:
             record["is_correct"] = True
         if self.blur:
             record["blur"] = [box_to_json(box) for box in self.blur]
+        if self.per_step:
+            record["per_step"] = dict(self.per_step)
         return record
 
     @classmethod
@@ -65,6 +75,7 @@ class DocumentStep:
         return cls(
             key=key, step=step_from_json(record["step"], root), is_correct=bool(record.get("is_correct", False)),
             blur=tuple(box_from_json(box, "blur") for box in record.get("blur", ())),
+            per_step=dict(record.get("per_step", {})),
         )
 
 
@@ -101,12 +112,15 @@ class Document:
                 raise ValueError("it names a step that is not there")
         except (TypeError, ValueError) as error:
             raise InputError(f"field 'meta.{META}': {str(error)[:200]}: write it as an export does") from None
+        lists = {name: values for name in PER_STEP if isinstance(values := trajectory.meta.get(name), list)
+                 and len(values) == len(trajectory.steps)}
         document = cls(
             **{name: getattr(trajectory, name) for name in FIELDS if name not in ("difficulty", "meta")},
             difficulty=marks.get("difficulty"),
-            meta={name: value for name, value in trajectory.meta.items() if name != META},
+            meta={name: value for name, value in trajectory.meta.items() if name != META and name not in lists},
             steps=tuple(
-                DocumentStep(key=new_key(), step=step, is_correct=place in correct, blur=blur.get(place, ()))
+                DocumentStep(key=new_key(), step=step, is_correct=place in correct, blur=blur.get(place, ()),
+                             per_step={name: values[place] for name, values in lists.items()})
                 for place, step in enumerate(trajectory.steps)
             ),
         )
@@ -122,7 +136,9 @@ class Document:
         if blur := {str(place): [box_to_json(b) for b in s.blur] for place, s in enumerate(self.steps) if s.blur}:
             marks["blur"] = blur
         values = {name: getattr(self, name) for name in FIELDS if name not in ("difficulty", "meta")}
-        meta = {**self.meta, META: marks} if marks else dict(self.meta)
+        names = [name for name in PER_STEP if any(name in step.per_step for step in self.steps)]
+        lists = {name: [step.per_step.get(name) for step in self.steps] for name in names}
+        meta = {**self.meta, **lists, **({META: marks} if marks else {})}
         return Trajectory(**values, meta=meta, steps=tuple(step.step for step in self.steps))
 
     @property
@@ -322,6 +338,8 @@ def changed_parts(old: DocumentStep, new: DocumentStep) -> list[str]:
     parts = [names.get(name, name) for name in parts]
     if old.is_correct != new.is_correct and "marks" not in parts:
         parts.append("marks")
+    if old.per_step != new.per_step:
+        parts.append("right places of the benchmark")
     return parts + (["private boxes"] if old.blur != new.blur else [])
 
 

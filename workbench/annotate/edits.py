@@ -16,6 +16,7 @@ from executors.geometry import BoxNorm, PointNorm
 from executors.trajectory import STEP_FLAGS, Observation, Step
 from training.datasets.normalise import target_around
 from workbench.annotate.document import (
+    TARGET_BOXES,
     Change,
     Document,
     DocumentStep,
@@ -288,8 +289,14 @@ def _fields(document: Document, note: str, **values: Any) -> Change:
 
 
 def _step(document: Document, key: str, note: str, **values: Any) -> Change:
+    """The step with other values; the benchmark's right places go with a point or target that is put elsewhere."""
     old = document.step(key)
-    return _with_step(document, key, note, replace(old, step=replace(old.step, **values)))
+    step = replace(old.step, **values)
+    is_elsewhere = (step.action.point, step.target) != (old.step.action.point, old.step.target)
+    per_step = dict(old.per_step)
+    if is_elsewhere and TARGET_BOXES in per_step:
+        per_step[TARGET_BOXES] = None
+    return _with_step(document, key, note, replace(old, step=step, per_step=per_step))
 
 
 def _with_step(document: Document, key: str, note: str, new: DocumentStep) -> Change:

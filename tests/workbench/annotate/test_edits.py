@@ -221,3 +221,46 @@ def test_a_trajectory_of_no_steps_or_an_unknown_platform_is_no_document() -> Non
     with pytest.raises(InputError, match="field 'platform'"):
         Document.of(replace(way(), platform="fridge"))
     Document.of(replace(way(), steps=tuple(replace(s, observation=Observation()) for s in way().steps)))
+
+
+def with_right_places() -> Document:
+    """The steps' right places are called after them, so that one can see where they go."""
+    places = [[[0.1 * n, 0.1, 0.1 * n + 0.05, 0.2]] for n in range(4)]
+    return Document.of(replace(way(), meta={"level": 2, "target_boxes": places}))
+
+
+def right_places(document: Document) -> list:
+    return [None if boxes is None else round(10 * boxes[0][0]) for boxes in document.trajectory.meta["target_boxes"]]
+
+
+def test_a_benchmarks_right_places_stay_with_their_steps() -> None:
+    before = with_right_places()
+    assert before.trajectory.meta == {**replace(way()).meta, "target_boxes": before.trajectory.meta["target_boxes"]}
+    assert "target_boxes" not in before.meta
+    first, second, third, _ = before.keys
+    assert right_places(apply(before, edits.delete_step(before, second))) == [0, 2, 3]
+    assert right_places(apply(before, edits.move_step(before, first, 3))) == [1, 2, 3, 0]
+    assert right_places(apply(before, edits.duplicate_step(before, second))) == [0, 1, None, 2, 3]
+    assert right_places(apply(before, edits.split_step(before, third))) == [0, 1, 2, None, 3]
+    assert right_places(apply(before, edits.set_instruction(before, first, "other words"))) == [0, 1, 2, 3]
+
+
+def test_right_places_go_with_a_point_that_a_person_corrects_and_come_back_with_undo() -> None:
+    before = with_right_places()
+    change = edits.set_point(before, before.keys[0], "point", PointNorm(0.45, 0.45))
+    after = apply(before, change)
+    assert right_places(after) == [None, 1, 2, 3]
+    assert right_places(apply(after, change.inverted())) == [0, 1, 2, 3]
+    assert any("right places of the benchmark" in line for line in describe(change, before))
+
+
+def test_right_places_survive_the_store(tmp_path: Path) -> None:
+    before = with_right_places()
+    for step in before.steps:
+        again = DocumentStep.from_json(step.key, json.loads(json.dumps(step.to_json())), tmp_path)
+        assert again.per_step == step.per_step
+
+
+def test_right_places_that_do_not_fit_the_steps_are_left_as_they_are() -> None:
+    document = Document.of(replace(way(), meta={"target_boxes": [None]}))
+    assert document.meta == {"target_boxes": [None]} and document.trajectory.meta == {"target_boxes": [None]}
