@@ -43,7 +43,7 @@ from executors.device import DeviceExecutor  # noqa: E402
 from executors.geometry import ImageSize, PointNorm  # noqa: E402
 from executors.permission import allow_real_devices  # noqa: E402
 from tests.executors.fake_adbd import FakeAdbd, Phone  # noqa: E402
-from tests.executors.test_desktop import Window, end, start_xvfb  # noqa: E402
+from tests.executors.xvfb import Window, end, start_xvfb  # noqa: E402
 from tests.support import require_program  # noqa: E402
 
 BAR_MS = 10.0

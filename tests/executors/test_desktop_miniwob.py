@@ -15,7 +15,7 @@ from executors.geometry import ImageSize, PointNorm
 from executors.miniwob import oracle_move
 from executors.miniwob.executor import SIZE_PX, pages_folder
 from executors.miniwob.tree import PageTree
-from tests.executors.test_desktop import HEIGHT, WIDTH, display  # noqa: F401
+from tests.executors.xvfb import HEIGHT, WIDTH
 from tests.support import require_program
 
 pytest.importorskip("playwright")

@@ -23,7 +23,7 @@ from executors.permission import allow_real_devices, forbid_real_devices
 from executors.simulator import SimulatorExecutor, make_task
 from executors.vision_agents import GROUNDERS, VisionAgent
 from tests.executors.test_android import adb, daemon  # noqa: F401
-from tests.executors.test_desktop import start_xvfb
+from tests.executors.xvfb import start_xvfb
 from tests.support import require_program
 from training.config import ForecastConfig
 from training.episode_record import EpisodeRecord, StopReason

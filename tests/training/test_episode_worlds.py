@@ -20,7 +20,7 @@ from executors.safety import Decision, Proposal
 from executors.trajectory import Observation, Step, Trajectory, write_trajectories
 from tests.executors.fake_adbd import FakeAdbd, Phone
 from tests.executors.test_android import adb  # noqa: F401
-from tests.executors.test_desktop import Window, end, start_xvfb
+from tests.executors.xvfb import Window, end, start_xvfb
 from tests.support import require_program
 from training.benchmarks.miniwob import record_trajectories
 from training.cli import main

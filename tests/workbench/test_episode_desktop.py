@@ -14,7 +14,7 @@ import pytest
 from executors.permission import allow_real_devices, forbid_real_devices
 from executors.safety import Decision
 from executors.x11_connection import find_xauthority
-from tests.executors.test_desktop import Window, end, start_xvfb
+from tests.executors.xvfb import Window, end, start_xvfb
 from tests.workbench.test_episode_tab import FORM, Tab, make_handlers
 from training.planner import ReplayPlanner
 from workbench.devices import device_choices
