@@ -203,8 +203,8 @@ def markdown(outcomes: Sequence[Outcome], about: Sequence[str]) -> str:
     for name in VARIANTS:
         own = [o for o in outcomes if o.variant == name]
         if own:
-            rate, low, high = _rate(own)
-            seeds = ", ".join(f"{100 * _rate([o])[0]:.0f}" for o in own)
+            rate, low, high = _rate([ok for o in own for ok in o.success.values()])
+            seeds = ", ".join(f"{100 * _rate(list(o.success.values()))[0]:.0f}" for o in own)
             count = sum(len(o.success) for o in own)
             steps = sum(o.mean_steps * len(o.success) for o in own) / count
             rows.append((name, f"{100 * rate:.1f}", f"{100 * low:.1f} to {100 * high:.1f}", seeds, str(count),
@@ -225,33 +225,41 @@ def markdown(outcomes: Sequence[Outcome], about: Sequence[str]) -> str:
 
 
 def figure(outcomes: Sequence[Outcome]) -> go.Figure:
-    """Success with 95 % intervals: the trained variants as bars, and success over T as a curve."""
+    """Success with 95 % intervals on the tasks that all shown have in common: the trained variants as bars, and success
+    over T as a curve.
+    """
     from plotly.subplots import make_subplots
 
-    titles = ("variants", "the SFT planner asked for T steps")
+    known = {outcome.variant for outcome in outcomes}
+    own = [name for name in VARIANTS if not name.startswith("T =") and name in known]
+    asked = [name for name in (REACTIVE, *(f"T = {T}" for T in HORIZONS)) if name in known]
+    bars, curve = _common(own, outcomes), _common(asked, outcomes)
+    titles = (f"variants, {len(bars[own[0]]) if own else 0} tasks",
+              f"the SFT planner asked for T steps, {len(curve[asked[0]]) if asked else 0} tasks")
     plot = make_subplots(cols=2, column_widths=[0.6, 0.4], subplot_titles=titles)
-    own = [name for name in VARIANTS if not name.startswith("T =") and any(o.variant == name for o in outcomes)]
-    _add(plot.add_bar, 1, own, own, outcomes)
-    asked = [REACTIVE, *(f"T = {T}" for T in HORIZONS if T > 1)]
-    asked = [name for name in asked if any(o.variant == name for o in outcomes)]
-    _add(plot.add_scatter, 2, [VARIANTS[name].horizon for name in asked], asked, outcomes)
+    _add(plot.add_bar, 1, own, bars)
+    _add(plot.add_scatter, 2, [VARIANTS[name].horizon for name in asked], curve)
     plot.update_xaxes(title_text="T", col=2)
     plot.update_yaxes(range=[0, 100])
     plot.update_yaxes(title_text="success, %", col=1)
     return plot.update_layout(template="plotly_white", showlegend=False, width=1200, height=480)
 
 
-def _add(
-    add: Callable[..., Any], col: int, x: Sequence[Any], names: Sequence[str], outcomes: Sequence[Outcome]
-) -> None:
-    found = [_rate([o for o in outcomes if o.variant == name]) for name in names]
+def _common(names: Sequence[str], outcomes: Sequence[Outcome]) -> dict[str, list[bool]]:
+    """Name -> success on the tasks of all these variants."""
+    found = {name: _by_task(name, outcomes) for name in names}
+    keys = set.intersection(*map(set, found.values())) if found else set()
+    return {name: [by_task[key] for key in keys] for name, by_task in found.items()}
+
+
+def _add(add: Callable[..., Any], col: int, x: Sequence[Any], flags: Mapping[str, Sequence[bool]]) -> None:
+    found = [_rate(own) for own in flags.values() if own]
     add(row=1, col=col, x=list(x), y=[100 * rate for rate, _, _ in found], error_y={
         "type": "data", "symmetric": False, "array": [100 * (high - rate) for rate, _, high in found],
         "arrayminus": [100 * (rate - low) for rate, low, _ in found],
     })  # fmt: skip
 
 
-def _rate(outcomes: Sequence[Outcome]) -> tuple[float, float, float]:
+def _rate(flags: Sequence[bool]) -> tuple[float, float, float]:
     """Share of successes and its Wilson 95 % interval."""
-    flags = [ok for outcome in outcomes for ok in outcome.success.values()]
     return sum(flags) / len(flags), *wilson_interval(sum(flags), len(flags))

@@ -92,7 +92,14 @@ def test_the_figure_shows_rates_with_their_intervals() -> None:
     bars, curve = plot.data
     assert list(bars.x) == [SFT, REACTIVE] and list(bars.y) == [50.0, 25.0]
     assert list(curve.x) == [1, 4] and list(curve.y) == [25.0, 100.0]
+    assert plot.layout.annotations[0].text == "variants, 4 tasks"
     assert curve.error_y.array[1] == 0.0 and curve.error_y.arrayminus[1] > 40
+
+
+def test_the_figure_counts_only_tasks_that_all_have_in_common() -> None:
+    easy = [outcome(SFT, "0000"), outcome(SFT, "1111", seed=1), outcome(REACTIVE, "0001")]
+    bars = figure(easy).data[0]
+    assert list(bars.y) == [0.0, 25.0]  # the tasks of seed 1, on which only one was tried, are left out
 
 
 def test_a_planner_is_asked_for_another_t() -> None:
