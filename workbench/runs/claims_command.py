@@ -201,9 +201,9 @@ def _report(args: argparse.Namespace, outcomes: Sequence[Any]) -> str:
         where = f"{args.episodes} episodes of each of {args.tasks}"
     seeds = ", ".join(map(str, sorted({outcome.seed for outcome in outcomes})))
     about = [
-        f"World: {args.world}. Start planner: {args.planner}. {args.steps} optimiser steps of each stage, seeds {seeds}; "
-        f"for each seed {where}. A claim is seen when the whole 95 % interval lies above 0, not seen when it lies below "
-        f"{100 * WORTHWHILE:.0f} points, else not decidable with so few episodes."
+        f"World: {args.world}. Start planner: {args.planner}. {args.steps} optimiser steps of each stage, "
+        f"seeds {seeds}; for each seed {where}. A claim is seen when the whole 95 % interval lies above 0, not seen "
+        f"when it lies below {100 * WORTHWHILE:.0f} points, else not decidable with so few episodes."
     ]
     text = markdown(outcomes, about)
     try:
