@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.executors.xvfb import end, start_xvfb
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several wait for each other, ten times as long beside other work
 settings.register_profile("shared-machine", deadline=None)  # the first example may import a library
@@ -42,3 +44,11 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run([sys.executable, *args], check=False, **options)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    """A virtual display."""
+    server, name = start_xvfb()
+    yield name
+    end(server)

@@ -7,11 +7,11 @@ under layouts, themes and font sizes never used in training; task_unseen and app
 from __future__ import annotations
 
 import difflib
-import hashlib
 import random
 from functools import lru_cache
 
 from executors.errors import InputError
+from executors.seeds import split_seed
 from executors.simulator.apps import APPS
 from executors.simulator.layout import TRAIN_LAYOUTS, UNSEEN_LAYOUTS
 from executors.simulator.state import make_data
@@ -30,8 +30,7 @@ def chance_seed(split: str, seed: int) -> int:
     >>> chance_seed("val", 7) % len(SPLITS) == SPLITS.index("val")
     True
     """
-    digest = hashlib.sha256(f"simulator|{split}|{seed}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") * len(SPLITS) + SPLITS.index(split)
+    return split_seed("simulator", SPLITS, split, seed)
 
 
 def list_tasks(split: str) -> tuple[TaskTemplate, ...]:

@@ -6,13 +6,13 @@ train, val and test share templates and differ in seeds; task_unseen has templat
 from __future__ import annotations
 
 import difflib
-import hashlib
 import random
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from executors.errors import InputError
+from executors.seeds import split_seed
 from executors.tool_tasks import images, tables
 from executors.tool_tasks.base import ToolTask, ToolTemplate
 
@@ -84,8 +84,7 @@ def chance_seed(split: str, seed: int) -> int:
     >>> chance_seed("val", 7) % len(SPLITS) == SPLITS.index("val")
     True
     """
-    digest = hashlib.sha256(f"tools|{split}|{seed}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") * len(SPLITS) + SPLITS.index(split)
+    return split_seed("tools", SPLITS, split, seed)
 
 
 def sample_tasks(split: str, num_episodes: int, seed: int) -> tuple[ToolTask, ...]:

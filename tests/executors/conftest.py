@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from executors.permission import allow_real_devices, forbid_real_devices
-from tests.executors.xvfb import Window, end, start_xvfb
+from tests.executors.xvfb import Window, end
 
 pytest.register_assert_rewrite("tests.executors.conformance")
 
@@ -17,14 +17,6 @@ def permitted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     allow_real_devices()
     yield
     forbid_real_devices()
-
-
-@pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    """A virtual display."""
-    server, name = start_xvfb()
-    yield name
-    end(server)
 
 
 @pytest.fixture(scope="module")

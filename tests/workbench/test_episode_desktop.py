@@ -14,7 +14,7 @@ import pytest
 from executors.permission import allow_real_devices, forbid_real_devices
 from executors.safety import Decision
 from executors.x11_connection import find_xauthority
-from tests.executors.xvfb import Window, end, start_xvfb
+from tests.executors.xvfb import Window, end
 from tests.workbench.test_episode_tab import FORM, Tab, make_handlers
 from training.planner import ReplayPlanner
 from workbench.devices import device_choices
@@ -24,13 +24,6 @@ from workbench.people import People, Role
 
 DESKTOP = {"source": "desktop", "goal": "Click the canvas.", "agent": "", "is_armed": True}
 CANVAS = "point=[0.5, 0.75]"
-
-
-@pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    server, name = start_xvfb()
-    yield name
-    end(server)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 
 from executors.errors import InputError
 from tests.training.planner_helpers import ScriptedPlanner, tiny_checkpoint
-from tests.workbench.runs.fake_trainer import FakeTrainers
 from training.benchmarks.claims import BOTH, STAGE1, VARIANTS, read_outcomes
 from workbench.runs import claims_command
 from workbench.runs.desk import RunDesk
@@ -18,13 +17,6 @@ from workbench.runs.desk import RunDesk
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(tmp_path_factory.mktemp("start"))
-
-
-@pytest.fixture
-def trainers():
-    trainers = FakeTrainers()
-    yield trainers
-    trainers.close()
 
 
 @pytest.fixture

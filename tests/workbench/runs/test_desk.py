@@ -8,18 +8,10 @@ import psutil
 import pytest
 
 from executors.errors import InputError, MissingFileError, OutputError
-from tests.workbench.runs.fake_trainer import FakeTrainers
 from training.config import SftConfig
 from training.run_folder import RunFolder
 from workbench.runs import launcher
 from workbench.runs.desk import RunDesk
-
-
-@pytest.fixture
-def trainers():
-    trainers = FakeTrainers()
-    yield trainers
-    trainers.close()
 
 
 @pytest.fixture
