@@ -21,7 +21,7 @@ from typing import Any
 from executors.errors import InputError
 from training.benchmarks.evaluation import Evaluation, Sample, lookahead_rates, plan_stability_of
 from training.benchmarks.metrics import rate
-from training.benchmarks.references import SLICES, group_order
+from training.benchmarks.references import SLICES, group_order, is_blind
 from training.benchmarks.statistics import (
     cluster_bootstrap_interval,
     clustered_rate_interval,
@@ -197,8 +197,12 @@ def compare(evaluations: Sequence[Evaluation], *, allow_different_prompts: bool 
     ]
     judged = iter(judge([pair for result in results for pair in result.pairs]))
     benchmarks = tuple(replace(result, pairs=tuple(next(judged) for _ in result.pairs)) for result in results)
-    notes = ("Prompts were allowed to differ.",) if allow_different_prompts else ()
-    return Comparison(benchmarks=benchmarks, notes=notes)
+    notes = ["Prompts were allowed to differ."] if allow_different_prompts else []
+    for name, group in groups.items():
+        samples = group[0].samples
+        if blind := sum(is_blind(sample.slices) for sample in samples):
+            notes.append(f"{name}: {blind} of {len(samples)} states have no screenshot, so the planners saw none.")
+    return Comparison(benchmarks=benchmarks, notes=tuple(notes))
 
 
 def _compare_benchmark(

@@ -30,7 +30,7 @@ from executors.trajectory import Observation, Step, Trajectory
 from training.benchmarks.journal import Journal
 from training.benchmarks.protocols.base import Outcome, Prediction, ReferenceStep
 from training.benchmarks.protocols.base import Protocol as ScoringProtocol
-from training.benchmarks.references import trajectory_references, with_details
+from training.benchmarks.references import has_screenshot, trajectory_references, with_details
 from training.config import ForecastConfig
 from training.forecast import Forecast, ForecastStep
 from training.planner import Planner, PlanRequest, forecast_each
@@ -120,11 +120,6 @@ def _seen(step: Step) -> Observation:
     """What the planner sees: a recorded screen without pixels (a set without its screenshots) is told in words only."""
     seen = step.observation
     return seen if has_screenshot(seen) else replace(seen, image_size=None)
-
-
-def has_screenshot(observation: Observation) -> bool:
-    """Whether the observation's pixels can be loaded."""
-    return observation.image is not None or observation.image_path is not None
 
 
 def _window(steps: Sequence[Step], start: int, horizon: int) -> list[int]:

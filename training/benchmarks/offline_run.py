@@ -31,12 +31,11 @@ from training.benchmarks.offline import (
     config_to_json,
     ground_forecasts,
     grounder_of,
-    has_screenshot,
     make_forecasts,
     oracle_grounder,
 )
 from training.benchmarks.protocols import get_protocol
-from training.benchmarks.references import by_id, read_references
+from training.benchmarks.references import by_id, is_blind, read_references
 from training.config import DataConfig, ForecastConfig
 from training.datasets.simulator import record_trajectories
 from training.planner import Planner, load_planner
@@ -197,7 +196,7 @@ def _finish(
         "horizon": about["horizon"],
         "level": settings.level,
         "data": about["data"],
-        "num_without_screenshot": sum(not has_screenshot(state.request.observation) for state in states),
+        "num_without_screenshot": sum(is_blind(state.references[0].slices) for state in states),
         **summarise_samples(protocol, scored_steps(windows, samples), samples),
     }
     save_results(settings.out, evaluation, summary)

@@ -23,7 +23,7 @@ from typing import Any
 from executors.actions import Action
 from executors.errors import InputError, MissingFileError
 from executors.geometry import BoxNorm, ImageSize, PointNorm
-from executors.trajectory import Trajectory, box_from_json, read_trajectories
+from executors.trajectory import Observation, Trajectory, box_from_json, read_trajectories
 from training.benchmarks.protocols.base import ReferenceStep
 
 SLICES = ("app", "platform", "action_type", "length", "difficulty", "split", "category")
@@ -79,10 +79,24 @@ def trajectory_references(trajectory: Trajectory) -> list[ReferenceStep]:
             boxes=None if some is None else tuple(box_from_json(box, "target_boxes") for box in some),
             elements=step.observation.elements,
             image_size=step.observation.image_size,
-            slices={**groups, "action_type": step.action.type},
+            slices={**groups, "action_type": step.action.type, **_screenshot_slice(step.observation)},
         )
         for number, (step, some) in enumerate(zip(trajectory.steps, boxes, strict=True))
     ]
+
+
+def has_screenshot(observation: Observation) -> bool:
+    """Whether the observation's pixels can be loaded."""
+    return observation.image is not None or observation.image_path is not None
+
+
+def is_blind(slices: Mapping[str, str]) -> bool:
+    """Whether the state of these slices had no screenshot to show to a planner."""
+    return slices.get("screenshot") == "none"
+
+
+def _screenshot_slice(observation: Observation) -> dict[str, str]:
+    return {} if has_screenshot(observation) else {"screenshot": "none"}
 
 
 def with_details(references: Iterable[ReferenceStep], recorded: Mapping[str, ReferenceStep]) -> list[ReferenceStep]:

@@ -44,6 +44,7 @@ def test_trajectory_gives_boxes_and_slices():
     assert found[1].boxes is None
     assert found[0].slices == {
         "app": "A, B", "platform": "phone", "length": "1-5", "difficulty": "3", "split": "IDD", "action_type": "click",
+        "screenshot": "none",
     }  # fmt: skip
 
 
