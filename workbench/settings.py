@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ class AppSettings:
     allows_real_devices: bool = False
     """Whether the Episode tab offers this machine's desktop; never on a hosted Space."""
     space_host: str = ""
-    """Public host name on a hosted Space; empty elsewhere."""
+    """Public host names on a hosted Space, separated by commas where it has several; empty elsewhere."""
     space_id: str = ""
     """OWNER/NAME of the hosted Space; empty elsewhere."""
 
@@ -72,7 +73,8 @@ class AppSettings:
     @property
     def rules(self) -> AccessRules:
         """Who may talk to the server."""
-        return rules_for(self.host, extra_names=(self.space_host, socket.gethostname()), is_space=self.is_space)
+        names = (name.strip() for name in (*self.space_host.split(","), socket.gethostname()))
+        return rules_for(self.host, extra_names=names, is_space=self.is_space)
 
     @property
     def url(self) -> str:
@@ -95,7 +97,8 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
             devices are asked for on a Space.
         CheckpointError: the planner that was named is damaged.
     """
-    is_space = "SPACE_ID" in env
+    space_id = env.get("SPACE_ID", "")
+    is_space = bool(space_id)
     parser = argparse.ArgumentParser(
         prog="app.py", description="The workbench in a browser: watch a planner forecast and act, step by step."
     )
@@ -146,9 +149,14 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
         people=people,
         webhook_url=env.get("TRACER1_WEBHOOK", ""),
         allows_real_devices=args.allow_real_devices,
-        space_host=env.get("SPACE_HOST", "space") if is_space else "",
-        space_id=env.get("SPACE_ID", ""),
+        space_host=(env.get("SPACE_HOST") or _public_host(space_id)) if is_space else "",
+        space_id=space_id,
     )
+
+
+def _public_host(space_id: str) -> str:
+    """Where Hugging Face serves a Space that has no domain of its own."""
+    return re.sub(r"[^a-z0-9]+", "-", space_id.lower()).strip("-") + ".hf.space"
 
 
 def _port(text: str) -> int:

@@ -116,6 +116,7 @@ def build_app(
         settings.people.check(name, Role.OPERATOR, what)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as app:
+        app.space_id = None  # with a Space's id Gradio's page asks huggingface.co for a card and Google for its fonts
         gr.HTML(_header(settings), js_on_load=read_script("page_link.js") + read_script("help.js"))
         with gr.Tabs():
             with gr.Tab("Episode", elem_classes="tw-tab"):

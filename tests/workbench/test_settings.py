@@ -27,6 +27,14 @@ def test_a_space_is_bound_to_all_interfaces_and_knows_its_name() -> None:
     assert not settings.rules.admits("evil.example")
 
 
+def test_a_space_answers_to_its_own_domain_too_and_knows_its_name_without_being_told() -> None:
+    settings = parse_settings([], env={"SPACE_ID": "me/demo", "SPACE_HOST": "me-demo.hf.space, demo.example.org"})
+    assert settings.rules.admits("me-demo.hf.space") and settings.rules.admits("demo.example.org")
+    settings = parse_settings([], env={"SPACE_ID": "Me/my_Demo.2"})
+    assert settings.is_space and settings.rules.admits("me-my-demo-2.hf.space")
+    assert not parse_settings([], env={"SPACE_ID": "", "SPACE_HOST": "me-demo.hf.space"}).is_space
+
+
 def test_real_devices_are_off_unless_asked_for_and_refused_in_a_space() -> None:
     assert not parse_settings([], env={}).allows_real_devices
     assert parse_settings(["--allow-real-devices"], env={}).allows_real_devices
