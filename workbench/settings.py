@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +100,8 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
     """
     space_id = env.get("SPACE_ID", "")
     is_space = bool(space_id)
+    # a Space keeps nothing, so where its own folder cannot be written any other will do
+    home = Path(tempfile.gettempdir(), "tracer1") if is_space and not os.access(".", os.W_OK) else Path()
     parser = argparse.ArgumentParser(
         prog="app.py", description="The workbench in a browser: watch a planner forecast and act, step by step."
     )
@@ -109,9 +112,9 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
                         help="checkpoint folder of the planner (default: the shipped tiny planner)")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR",
                         help="folder with recorded trajectories, *.jsonl (default: data)")
-    parser.add_argument("--store", type=Path, default=DEFAULT_STORE, metavar="DIR",
+    parser.add_argument("--store", type=Path, default=home / DEFAULT_STORE, metavar="DIR",
                         help=f"folder of the workbench's own database and screenshots (default: {DEFAULT_STORE})")
-    parser.add_argument("--runs", type=Path, default=DEFAULT_RUNS, metavar="DIR",
+    parser.add_argument("--runs", type=Path, default=home / DEFAULT_RUNS, metavar="DIR",
                         help=f"folder of training runs and their queue (default: {DEFAULT_RUNS})")
     parser.add_argument("--evaluations", type=Path, default=None, metavar="DIR",
                         help=f"folder of stored evaluations (default: {EVALUATIONS} beside the folder of runs)")
