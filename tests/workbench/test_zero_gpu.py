@@ -12,19 +12,25 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gradio.context import LocalContext
 
 from tests.training.planner_helpers import make_request
-from training.planner import TransformersPlanner, load_planner
+from training.config import ForecastConfig
+from training.forecast import Forecast
+from training.planner import PlanRequest, TransformersPlanner, load_planner
 from workbench import zero_gpu
 from workbench.asking import with_own_numbers
-from workbench.settings import SHIPPED_PLANNER
+from workbench.episode_desk import EpisodeDesk
+from workbench.episode_store import EpisodeSetup, EpisodeStore
+from workbench.settings import SHIPPED_PLANNER, AppSettings
+from workbench.ui import MAX_QUEUE, build_app
 from workbench.zero_gpu import LentGpuPlanner, load_on_lent_gpu, on_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,6 +122,32 @@ def test_planners_that_compute_elsewhere_need_no_gpu(lent, tmp_path: Path) -> No
     lent(in_another_process)
     example = ROOT / "assets" / "demo" / "episode.json"
     assert type(load_on_lent_gpu(f"replay:{example}")) is type(load_planner(f"replay:{example}"))
+
+
+def test_an_episodes_forecast_knows_the_request_that_ordered_it(tmp_path: Path) -> None:
+    asked_by = []
+
+    class Recorder:
+        name, config = "recorder", ForecastConfig()
+
+        def forecast(self, requests: Sequence[PlanRequest]) -> list[Forecast]:
+            asked_by.append(LocalContext.request.get(None))
+            return [Forecast(steps=(), reason="no reply", kind="structural") for _ in requests]
+
+    desk = EpisodeDesk(EpisodeStore(tmp_path), tmp_path, lambda spec: Recorder())
+    live = desk.live(desk.start(EpisodeSetup(task="alarm_on", split="train", seed=0)))
+    before = LocalContext.request.set("visitor's request")
+    live.forecast()
+    LocalContext.request.reset(before)
+    live.wait_idle(60)
+    desk.close()
+    assert asked_by == ["visitor's request"]
+
+
+def test_zero_gpu_leaves_room_for_more_than_one_waiting_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")  # where Gradio's own choice is 1
+    settings = AppSettings(planner="none", data_root=tmp_path, store_root=tmp_path, runs_root=tmp_path)
+    assert build_app(settings, load=lambda path: None)._queue.max_size == MAX_QUEUE
 
 
 class DeviceApi:
