@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
 
 from executors.actions import Action
@@ -277,8 +278,9 @@ class LiveEpisode:
                 activity_started=time.monotonic(),
             )
             self._store_state()
-        thread = threading.Thread(target=self._work, args=(work, token), name=f"episode-{self.view.id}", daemon=True)
-        thread.start()
+        context = copy_context()  # with the request that ordered it: a lent GPU is charged to its visitor
+        args = (self._work, work, token)
+        threading.Thread(target=context.run, args=args, name=f"episode-{self.view.id}", daemon=True).start()
 
     def _work(self, work: Callable[[int], None], token: int) -> None:
         with self._reporting(token):

@@ -101,6 +101,9 @@ class PlannerShelf:
         if entry is None:
             if self._is_there(path):
                 return PlannerStatus(readiness=Readiness.LOADING, sentence=f"{name} is next to be loaded.")
+            if self._only is not None:  # whoever looks here can neither choose another nor train one
+                sentence = f"{name} is missing on this server: run the workbench on your machine to use another."
+                return PlannerStatus(readiness=Readiness.FAILED, sentence=sentence)
             return PlannerStatus(readiness=Readiness.MISSING, sentence=f"There is no planner at {path}.")
         if not entry.future.done():
             waited = time.monotonic() - entry.started

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import socket
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +57,7 @@ class AppSettings:
     allows_real_devices: bool = False
     """Whether the Episode tab offers this machine's desktop; never on a hosted Space."""
     space_host: str = ""
-    """Public host name on a hosted Space; empty elsewhere."""
+    """Public host names on a hosted Space, separated by commas where it has several; empty elsewhere."""
     space_id: str = ""
     """OWNER/NAME of the hosted Space; empty elsewhere."""
 
@@ -72,7 +74,8 @@ class AppSettings:
     @property
     def rules(self) -> AccessRules:
         """Who may talk to the server."""
-        return rules_for(self.host, extra_names=(self.space_host, socket.gethostname()), is_space=self.is_space)
+        names = (name.strip() for name in (*self.space_host.split(","), socket.gethostname()))
+        return rules_for(self.host, extra_names=names, is_space=self.is_space)
 
     @property
     def url(self) -> str:
@@ -95,7 +98,10 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
             devices are asked for on a Space.
         CheckpointError: the planner that was named is damaged.
     """
-    is_space = "SPACE_ID" in env
+    space_id = env.get("SPACE_ID", "")
+    is_space = bool(space_id)
+    # a Space keeps nothing, so where its own folder cannot be written any other will do
+    home = Path(tempfile.gettempdir(), "tracer1") if is_space and not os.access(".", os.W_OK) else Path()
     parser = argparse.ArgumentParser(
         prog="app.py", description="The workbench in a browser: watch a planner forecast and act, step by step."
     )
@@ -106,9 +112,9 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
                         help="checkpoint folder of the planner (default: the shipped tiny planner)")
     parser.add_argument("--data", type=Path, default=None, metavar="DIR",
                         help="folder with recorded trajectories, *.jsonl (default: data)")
-    parser.add_argument("--store", type=Path, default=DEFAULT_STORE, metavar="DIR",
+    parser.add_argument("--store", type=Path, default=home / DEFAULT_STORE, metavar="DIR",
                         help=f"folder of the workbench's own database and screenshots (default: {DEFAULT_STORE})")
-    parser.add_argument("--runs", type=Path, default=DEFAULT_RUNS, metavar="DIR",
+    parser.add_argument("--runs", type=Path, default=home / DEFAULT_RUNS, metavar="DIR",
                         help=f"folder of training runs and their queue (default: {DEFAULT_RUNS})")
     parser.add_argument("--evaluations", type=Path, default=None, metavar="DIR",
                         help=f"folder of stored evaluations (default: {EVALUATIONS} beside the folder of runs)")
@@ -146,9 +152,14 @@ def parse_settings(argv: Sequence[str] | None = None, env: Mapping[str, str] = o
         people=people,
         webhook_url=env.get("TRACER1_WEBHOOK", ""),
         allows_real_devices=args.allow_real_devices,
-        space_host=env.get("SPACE_HOST", "space") if is_space else "",
-        space_id=env.get("SPACE_ID", ""),
+        space_host=(env.get("SPACE_HOST") or _public_host(space_id)) if is_space else "",
+        space_id=space_id,
     )
+
+
+def _public_host(space_id: str) -> str:
+    """Where Hugging Face serves a Space that has no domain of its own."""
+    return re.sub(r"[^a-z0-9]+", "-", space_id.lower()).strip("-") + ".hf.space"
 
 
 def _port(text: str) -> int:

@@ -11,7 +11,6 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from training.planner import load_planner
 from workbench import demo
 from workbench.annotate.store import AnnotationStore
 from workbench.annotate_desk import AnnotateDesk
@@ -39,8 +38,12 @@ from workbench.store import Store
 from workbench.tabs import annotate, compare, episode, train
 from workbench.theme import make_theme, read_css, read_script
 from workbench.visitors import Sandboxes, VisitorMiddleware, visitor_of
+from workbench.zero_gpu import load_on_lent_gpu
 
 TITLE = "TraceR1 Workbench"
+
+MAX_QUEUE = 1000
+"""Events that may wait at once; on ZeroGPU hardware Gradio would else allow one, and every page asks all the time."""
 
 VISITORS = "visitors"
 """Folder of the store with the sandboxes of a hosted demo's visitors."""
@@ -89,7 +92,7 @@ def _make_runs(settings: AppSettings) -> RunDesk:
 
 
 def build_app(
-    settings: AppSettings, load: Callable[[str], Any] = load_planner, runs: RunDesk | None = None
+    settings: AppSettings, load: Callable[[str], Any] = load_on_lent_gpu, runs: RunDesk | None = None
 ) -> gr.Blocks:
     """The app; its planner starts loading in the background at once.
 
@@ -116,6 +119,7 @@ def build_app(
         settings.people.check(name, Role.OPERATOR, what)
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as app:
+        app.space_id = None  # with a Space's id Gradio's page asks huggingface.co for a card and Google for its fonts
         gr.HTML(_header(settings), js_on_load=read_script("page_link.js") + read_script("help.js"))
         with gr.Tabs():
             with gr.Tab("Episode", elem_classes="tw-tab"):
@@ -133,7 +137,7 @@ def build_app(
                     compare.CompareHandlers(comparisons, runs, settings.people),
                     CompareViews(comparisons, runs, settings.data_root),
                 )
-    app.queue(default_concurrency_limit=4, api_open=False)
+    app.queue(default_concurrency_limit=4, api_open=False, max_size=MAX_QUEUE)
     shelf.warm()
     return app
 

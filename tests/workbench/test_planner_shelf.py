@@ -76,3 +76,10 @@ def test_a_public_server_opens_no_path_that_a_visitor_names() -> None:
     with pytest.raises(InputError, match="its own planner only"):
         shelf.get("/etc")
     assert shelf.status("/etc").readiness is Readiness.FAILED
+
+
+def test_a_public_server_without_its_planner_advises_nothing_that_a_visitor_cannot_do(tmp_path: Path) -> None:
+    default = str(tmp_path / "tiny_planner")
+    status = PlannerShelf(str, default, only=(default,)).status()
+    assert status.readiness is Readiness.FAILED and "tiny_planner is missing on this server" in status.sentence
+    assert str(tmp_path) not in status.sentence

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from executors.errors import CheckpointError, InputError, MissingFileError, OutputError
 from tests.workbench.conftest import free_port
-from workbench.settings import check_port, parse_settings
+from workbench.settings import DEFAULT_RUNS, check_port, parse_settings
 
 
 def test_defaults_are_loopback_and_the_shipped_planner() -> None:
@@ -25,6 +26,24 @@ def test_a_space_is_bound_to_all_interfaces_and_knows_its_name() -> None:
     assert settings.rules.admits("me-demo.hf.space")
     assert settings.rules.may_be_framed
     assert not settings.rules.admits("evil.example")
+
+
+def test_a_space_answers_to_its_own_domain_too_and_knows_its_name_without_being_told() -> None:
+    settings = parse_settings([], env={"SPACE_ID": "me/demo", "SPACE_HOST": "me-demo.hf.space, demo.example.org"})
+    assert settings.rules.admits("me-demo.hf.space") and settings.rules.admits("demo.example.org")
+    settings = parse_settings([], env={"SPACE_ID": "Me/my_Demo.2"})
+    assert settings.is_space and settings.rules.admits("me-my-demo-2.hf.space")
+    assert not parse_settings([], env={"SPACE_ID": "", "SPACE_HOST": "me-demo.hf.space"}).is_space
+
+
+def test_a_space_that_cannot_write_to_its_folder_takes_the_temporary_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = {"SPACE_ID": "me/demo"}
+    assert parse_settings([], env=space).runs_root == DEFAULT_RUNS
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # a read-only mount, which root alone could make
+    settings = parse_settings([], env=space)
+    assert settings.runs_root.is_relative_to(tempfile.gettempdir())
+    assert settings.store_root.is_relative_to(tempfile.gettempdir())
+    assert parse_settings([], env={}).runs_root == DEFAULT_RUNS
 
 
 def test_real_devices_are_off_unless_asked_for_and_refused_in_a_space() -> None:

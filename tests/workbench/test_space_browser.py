@@ -24,6 +24,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of an app that was started with a Space's environment."""
     if not SHIPPED_PLANNER.is_dir():
         pytest.skip("there are no weights in assets/tiny_planner")
+    monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "someone/planner demo")
     monkeypatch.setenv("SPACE_HOST", "someone-planner-demo.hf.space")
     process, url, _ = start_app(store=tmp_path / "store")
