@@ -114,7 +114,7 @@ def test_recorded_episodes_train_and_replay(tmp_path, capsys):
     (["--tasks", "click-nothing"], "'click-nothing' is unknown"), ([], "--tasks is missing"),
     (["--tasks", ","], "no MiniWoB"), (["--tasks", "click-test,click-test"], "name one twice"),
     (["--tasks", "bisect-angle", "--planner", "oracle"], "'bisect-angle' has no oracle"),
-    (["--tasks", "click-test", "--split", "test"], "--split"), (["--tasks", "click-test", "--out", "x"], "--out"),
+    (["--tasks", "click-test", "--split", "test"], "--split"),
     (["--tasks", "click-test", "--planner", "oracle", "--seed", "9999999999"], "seed 9999999999"),
     (["--tasks", "click-test", "--tool-agent", "elements", "--tool-agent", "elements"], "given twice"),
 ])  # fmt: skip

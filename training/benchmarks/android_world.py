@@ -25,7 +25,8 @@ from executors.android_world_server import AndroidWorldServer, PhoneAtServer
 from executors.device import StopSignal
 from executors.errors import ExecutorError, InputError, MissingFileError
 from executors.tool_agents import ToolAgent
-from training.benchmarks.live_tasks import Benchmark, SharedPlanner, TaskResult, choose_named, evaluate_live
+from training.benchmarks.episodes import Benchmark, TaskResult
+from training.benchmarks.live_tasks import SharedPlanner, choose_named, evaluate_live
 from training.episode_record import save_episode
 from training.plan_act import Episode
 from training.planner import Planner

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from executors.errors import ExecutorError, InputError
@@ -18,7 +19,8 @@ from executors.miniwob import MAX_SEED, ORACLES, MiniWobExecutor, check_task, or
 from executors.simulator import describe
 from executors.tool_agents import ToolAgent
 from executors.trajectory import Step, Trajectory
-from training.benchmarks.episodes import episode_scores, success_by
+from training.benchmarks.episodes import Benchmark, KeptTasks, TaskResult, data_hash, episode_scores, success_by
+from training.config import ForecastConfig
 from training.episode_record import EpisodeRecord
 from training.forecast import Forecast, ForecastStep
 from training.plan_act import Episode, run_batch
@@ -66,6 +68,7 @@ def evaluate(
     max_steps: int = MAX_STEPS,
     tool_agent: ToolAgent | None = None,
     open_executor: OpenExecutor = MiniWobExecutor,
+    out: Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """The scores of a planner on tasks, as one JSON object.
@@ -83,27 +86,41 @@ def evaluate(
         max_steps: steps after which an episode is stopped.
         tool_agent: who grounds; None takes the element tree's.
         open_executor: makes the browsers, from a task and a seed.
+        out: folder that keeps each finished episode, for comparisons and to go on after a kill (training.benchmarks.
+            episodes); None keeps nothing.
         on_progress: called with a line of text after each episode.
 
     Raises:
-        InputError: a number that is not allowed, or a task without an oracle where that is asked.
+        InputError: a number that is not allowed, a task without an oracle where that is asked, or the folder is another
+            evaluation's.
+        OutputError: the folder cannot be written.
     """
     _check_numbers(num_episodes, seed)
     started = time.perf_counter()
-    jobs = [(task, seed + i) for task in tasks for i in range(num_episodes)]
-    records = run_jobs(
-        planner, jobs, reactive, num_browsers=num_browsers, max_steps=max_steps, tool_agent=tool_agent,
-        open_executor=open_executor, on_progress=on_progress,
-    )
+    jobs = {f"{task}/{seed + i}": (task, seed + i) for task in tasks for i in range(num_episodes)}
+    is_reactive = reactive or planner is None
+    benchmark = Benchmark(
+        protocol="success", version=1, data=f"miniwob, {len(tasks)} tasks, {num_episodes} episodes each, seed {seed}",
+        data_hash=data_hash(jobs), source="MiniWoB++ " + version("miniwob"),
+        details={"seed": seed, "max_steps": max_steps, **RULES},
+    )  # fmt: skip
+    kept = KeptTasks(
+        benchmark, out, config=ForecastConfig() if planner is None else planner.config,
+        planner_name=ORACLE if planner is None else planner.name, tool_agent="elements", reactive=is_reactive,
+    )  # fmt: skip
+    run_jobs(
+        planner, kept.missing(jobs), reactive, num_browsers=num_browsers, max_steps=max_steps, tool_agent=tool_agent,
+        open_executor=open_executor, on_progress=on_progress, on_done=lambda record: kept.add(_task_result(record)),
+    )  # fmt: skip
+    results, _ = kept.finish(jobs)
     seconds = time.perf_counter() - started
-    is_success = [record.success is True for record in records]
     return {
         "benchmark": "miniwob",
-        "planner": ORACLE if planner is None else planner.name,
+        "planner": kept.settings["planner"],
         "seed": seed,
-        "mode": "reactive" if reactive or planner is None else "anticipatory",
-        **episode_scores(records),
-        "by_task": success_by([task for task, _ in jobs], is_success),
+        "mode": kept.settings["mode"],
+        **episode_scores(results),
+        "by_task": success_by([result.group for result in results], [result.is_success for result in results]),
         "episodes_per_task": num_episodes,
         **RULES,
         "miniwob_version": version("miniwob"),
@@ -121,12 +138,19 @@ def run_jobs(
     tool_agent: ToolAgent | None = None,
     open_executor: OpenExecutor = MiniWobExecutor,
     on_progress: Callable[[str], None] | None = None,
+    on_done: Callable[[EpisodeRecord], None] | None = None,
 ) -> list[EpisodeRecord]:
-    """The episodes of these (task, seed), in their order; see `evaluate`."""
+    """The episodes of these (task, seed), in their order; see `evaluate`. `on_done` is called as each ends."""
+
+    def report(record: EpisodeRecord) -> EpisodeRecord:
+        if on_done is not None:
+            on_done(record)
+        return _report(record, on_progress)
+
     with _Browsers(num_browsers if planner else 1, open_executor) as browsers:
         if planner is None:
-            return [_report(browsers.run_oracle(*job, max_steps), on_progress) for job in jobs]
-        return _run_planner(planner, jobs, browsers, reactive, max_steps, tool_agent, on_progress)
+            return [report(browsers.run_oracle(*job, max_steps)) for job in jobs]
+        return _run_planner(planner, jobs, browsers, reactive, max_steps, tool_agent, report)
 
 
 def record_trajectories(
@@ -178,7 +202,7 @@ def run_oracle(executor: MiniWobExecutor, max_steps: int = MAX_STEPS) -> Episode
 
 def _run_planner(
     planner: Planner, jobs: Sequence[tuple[str, int]], browsers: _Browsers, reactive: bool, max_steps: int,
-    tool_agent: ToolAgent | None, on_progress: Callable[[str], None] | None,
+    tool_agent: ToolAgent | None, report: Callable[[EpisodeRecord], EpisodeRecord],
 ) -> list[EpisodeRecord]:  # fmt: skip
     def episodes() -> Iterator[Episode]:
         for job in jobs:
@@ -188,7 +212,7 @@ def _run_planner(
 
     def end(episode: Episode) -> None:
         browsers.give_back(episode.executor, is_sound=not episode.num_errors)
-        _report(episode.record(), on_progress)
+        report(episode.record())
 
     return run_batch(episodes(), planner, batch_size=browsers.num, on_done=end)
 
@@ -245,6 +269,12 @@ def _check_numbers(num_episodes: int, seed: int) -> None:
 
 def _meta(executor: MiniWobExecutor) -> dict[str, Any]:
     return {"task": executor.task, "seed": executor.seed, **RULES}
+
+
+def _task_result(record: EpisodeRecord) -> TaskResult:
+    task = record.meta["task"]
+    return TaskResult.of(f"{task}/{record.meta['seed']}", task, record, float(record.success is True),
+                         slices={"platform": record.platform})  # fmt: skip
 
 
 def _report(record: EpisodeRecord, on_progress: Callable[[str], None] | None) -> EpisodeRecord:

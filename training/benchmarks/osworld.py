@@ -31,7 +31,8 @@ from executors.errors import InputError, MissingFileError, OutputError, Workbenc
 from executors.osworld import OSWorldExecutor
 from executors.tool_agents import ToolAgent
 from executors.trajectory import Observation
-from training.benchmarks.live_tasks import Benchmark, SharedPlanner, TaskResult, evaluate_live, file_name
+from training.benchmarks.episodes import Benchmark, TaskResult
+from training.benchmarks.live_tasks import SharedPlanner, evaluate_live, file_name
 from training.episode_record import StepRecord
 from training.plan_act import Episode
 from training.planner import Planner

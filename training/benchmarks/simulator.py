@@ -15,13 +15,22 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from executors.errors import ExecutorError, InputError
 from executors.simulator import SimulatorExecutor, Task, record_episode, sample_tasks
 from executors.tool_agents import ElementTreeAgent, ToolAgent
 from executors.trajectory import Step
-from training.benchmarks.episodes import episode_scores, rate, success_by
+from training.benchmarks.episodes import (
+    Benchmark,
+    KeptTasks,
+    TaskResult,
+    data_hash,
+    episode_scores,
+    rate,
+    success_by,
+)
 from training.config import Stage2Config
 from training.episode_record import EpisodeRecord
 from training.forecast import Forecast
@@ -49,6 +58,7 @@ def evaluate(
     interruption_rate: float = 0.05,
     tool_agent: ToolAgent | None = None,
     with_forecast_accuracy: bool = True,
+    out: Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """The scores of a planner on a split, as one JSON object.
@@ -67,26 +77,40 @@ def evaluate(
         interruption_rate: of the simulator, 0..1.
         tool_agent: who grounds; None takes the element tree's.
         with_forecast_accuracy: also measure the second part.
+        out: folder that keeps each finished task, for comparisons and to go on after a kill (training.benchmarks.
+            episodes); None keeps nothing.
         on_progress: called with a line of text after each episode.
 
     Raises:
-        InputError: an unknown split or a number that is not allowed.
+        InputError: an unknown split or a number that is not allowed, or the folder is another evaluation's.
+        OutputError: the folder cannot be written.
     """
     if num_episodes < 1:
         raise InputError(f"number of episodes {num_episodes} is not allowed: give at least 1")
     started = time.perf_counter()
     tasks = sample_tasks(split, num_episodes, seed)
-    records = run_tasks(
-        planner, tasks, reactive, batch_size, max_steps, interruption_rate, tool_agent, on_progress
+    by_id = {task.id: task for task in tasks}
+    benchmark = Benchmark(
+        protocol="success", version=1, data=f"simulator/{split}, {num_episodes} tasks, seed {seed}",
+        data_hash=data_hash(by_id), source="ours",
+        details={"split": split, "seed": seed, "max_steps": max_steps, "interruption_rate": interruption_rate},
+    )  # fmt: skip
+    kept = KeptTasks(
+        benchmark, out, config=planner.config, planner_name=planner.name, tool_agent="elements", reactive=reactive
     )
-    is_success = [record.success is True for record in records]
+    run_tasks(
+        planner, kept.missing(by_id), reactive, batch_size, max_steps, interruption_rate, tool_agent, on_progress,
+        on_done=lambda task, record: kept.add(_task_result(task, record)),
+    )  # fmt: skip
+    results, _ = kept.finish(task.id for task in tasks)
+    is_success = [result.is_success for result in results]
     result: dict[str, Any] = {
         "benchmark": "simulator",
         "planner": planner.name,
         "split": split,
         "seed": seed,
         "mode": "reactive" if reactive else "anticipatory",
-        **episode_scores(records),
+        **episode_scores(results),
         "by_level": success_by([str(task.level) for task in tasks], is_success),
         "by_template": success_by([task.template.name for task in tasks], is_success),
     }
@@ -115,8 +139,9 @@ def run_tasks(
     interruption_rate: float = 0.05,
     tool_agent: ToolAgent | None = None,
     on_progress: Callable[[str], None] | None = None,
+    on_done: Callable[[Task, EpisodeRecord], None] | None = None,
 ) -> list[EpisodeRecord]:
-    """The planner's episodes of these tasks, in their order; see `evaluate`."""
+    """The planner's episodes of these tasks, in their order; see `evaluate`. `on_done` is called as each ends."""
     episodes = (
         Episode(
             SimulatorExecutor(task, interruption_rate=interruption_rate),
@@ -136,8 +161,15 @@ def run_tasks(
         outcome = "success" if episode.success else str(episode.stop_reason)
         name = episode.meta["template"]
         _progress(on_progress, f"{num_done}/{len(tasks)} {name}: {outcome} after {len(episode.steps)} steps")
+        if on_done is not None:
+            on_done(episode.executor.task, episode.record())
 
     return run_batch(episodes, planner, batch_size=batch_size, on_done=report)
+
+
+def _task_result(task: Task, record: EpisodeRecord) -> TaskResult:
+    slices = {"difficulty": str(task.level), "split": task.split, "platform": record.platform}
+    return TaskResult.of(task.id, task.template.name, record, float(record.success is True), slices=slices)
 
 
 def _progress(on_progress: Callable[[str], None] | None, line: str) -> None:

@@ -7,16 +7,18 @@ templates' oracles solve the same tasks, which gives reference trajectories.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from executors.errors import ExecutorError, InputError
-from executors.tool_tasks import ToolTask, next_move, sample_tasks, usable_templates
+from executors.tool_tasks import ToolTask, next_move, sample_tasks, task_of_meta, usable_templates
 from executors.trajectory import Trajectory
-from training.benchmarks.episodes import episode_scores, success_by
+from training.benchmarks.episodes import Benchmark, KeptTasks, TaskResult, data_hash, episode_scores, success_by
 from training.benchmarks.statistics import wilson_interval
+from training.config import ForecastConfig
 from training.episode_record import EpisodeRecord
 from training.forecast import Forecast, ForecastStep
 from training.plan_act import Episode, run_batch
@@ -37,6 +39,7 @@ def evaluate(
     *,
     batch_size: int = 16,
     max_steps: int = MAX_STEPS,
+    out: Path | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """The scores of a planner on a split, as one JSON object.
@@ -53,46 +56,61 @@ def evaluate(
         reactive: ask for one step at a time.
         batch_size: episodes in step, so forecasts in one batch, at least 1.
         max_steps: steps after which an episode is stopped.
+        out: folder that keeps each finished task, for comparisons and to go on after a kill (training.benchmarks.
+            episodes); None keeps nothing.
         on_progress: called with a line of text after each episode.
 
     Raises:
-        InputError: an unknown split or a number that is not allowed.
+        InputError: an unknown split or a number that is not allowed, or the folder is another evaluation's.
+        OutputError: the folder cannot be written.
     """
     if num_episodes < 1:
         raise InputError(f"number of episodes {num_episodes} is not allowed: give at least 1")
     started = time.perf_counter()
     _, left_out = usable_templates(split)
-    tasks = sample_tasks(split, num_episodes, seed)
+    tasks = {task.id: task for task in sample_tasks(split, num_episodes, seed)}
+    benchmark = Benchmark(
+        protocol="success", version=1, data=f"tools/{split}, {num_episodes} tasks, seed {seed}",
+        data_hash=data_hash(tasks), source="ours", details={"split": split, "seed": seed, "max_steps": max_steps},
+    )  # fmt: skip
+    kept = KeptTasks(
+        benchmark, out, config=ForecastConfig() if planner is None else planner.config,
+        planner_name=ORACLE if planner is None else planner.name, tool_agent="none",
+        reactive=reactive or planner is None,
+    )  # fmt: skip
+
+    def keep(record: EpisodeRecord) -> None:
+        kept.add(_task_result(record))
+        _report(record, on_progress)
+
+    missing = kept.missing(tasks)
     if planner is None:
-        records = [_report(run_oracle(task, max_steps=max_steps), on_progress) for task in tasks]
+        for task in missing:
+            keep(run_oracle(task, max_steps=max_steps))
     else:
         with ExitStack() as stack:
-            episodes = _episodes(planner, tasks, reactive, max_steps, stack)
-            records = run_batch(
-                episodes, planner, batch_size=batch_size, on_done=lambda episode: _end(episode, on_progress)
-            )
-    failed = [
-        not step.had_effect for record in records for step in record.steps
-        if step.error is None and step.action is not None and step.action.type == "tool_call"
-    ]  # fmt: skip
+            episodes = _episodes(planner, missing, reactive, max_steps, stack)
+            run_batch(episodes, planner, batch_size=batch_size, on_done=lambda episode: _end(episode, keep))
+    results, _ = kept.finish(tasks)
+    num_calls, num_failed = (sum(getattr(r, name) for r in results) for name in ("num_actions", "num_without_effect"))
     return {
         "benchmark": "tools",
-        "planner": ORACLE if planner is None else planner.name,
+        "planner": kept.settings["planner"],
         "split": split,
         "seed": seed,
-        "mode": "reactive" if reactive or planner is None else "anticipatory",
-        **episode_scores(records),
-        "tool_calls": len(failed),
-        "tool_errors": sum(failed),
-        "tool_errors_ci95": [round(edge, 4) for edge in wilson_interval(sum(failed), len(failed))] if failed else None,
-        "by_template": success_by([task.template.name for task in tasks], [r.success is True for r in records]),
+        "mode": kept.settings["mode"],
+        **episode_scores(results),
+        "tool_calls": num_calls,
+        "tool_errors": num_failed,
+        "tool_errors_ci95": [round(edge, 4) for edge in wilson_interval(num_failed, num_calls)] if num_calls else None,
+        "by_template": success_by([result.group for result in results], [result.is_success for result in results]),
         "left_out": left_out,
         "seconds": round(time.perf_counter() - started, 2),
     }
 
 
 def _episodes(
-    planner: Planner, tasks: tuple[ToolTask, ...], reactive: bool, max_steps: int, stack: ExitStack
+    planner: Planner, tasks: Sequence[ToolTask], reactive: bool, max_steps: int, stack: ExitStack
 ) -> Iterator[Episode]:
     for task in tasks:
         executor = task.open()
@@ -100,9 +118,15 @@ def _episodes(
         yield Episode(executor, planner, max_steps=max_steps, reactive=reactive, meta=task.meta)
 
 
-def _end(episode: Episode, on_progress: Callable[[str], None] | None) -> None:
+def _end(episode: Episode, keep: Callable[[EpisodeRecord], None]) -> None:
     episode.executor.close()
-    _report(episode.record(), on_progress)
+    keep(episode.record())
+
+
+def _task_result(record: EpisodeRecord) -> TaskResult:
+    task, score = task_of_meta(record.meta), float(record.success is True)
+    slices = {"split": task.split, "platform": record.platform}
+    return TaskResult.of(task.id, task.template.name, record, score, slices=slices)
 
 
 def _report(record: EpisodeRecord, on_progress: Callable[[str], None] | None) -> EpisodeRecord:

@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     offline.add_argument("--data", metavar="FILE",
                          help="trajectory file (`tracer1 import`); default: the simulator's oracle episodes")
     offline.add_argument("--out", type=Path, metavar="DIR",
-                         help="folder of the evaluation (needed); what it holds already is not asked again")
+                         help="folder of the evaluation, which the Compare tab reads; what it holds already is not asked "
+                         "again (needed but for simulator, miniwob and tools)")
     offline.add_argument("--tool-agent", action="append", metavar="NAME",
                          help="who grounds: elements (default), or oracle for the recorded points; again for several")
     offline.add_argument("--references", metavar="FILE",
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         return evaluate_worlds.RUN[args.benchmark](args, _one_agent(args.tool_agent))
     args.seed = args.seed or 0
     if args.benchmark in (SIMULATOR, MINIWOB, TOOLS):
-        for option in ("data", "out", "references", "horizon", "history", "run"):
+        for option in ("data", "references", "horizon", "history", "run"):
             if getattr(args, option) is not None:
                 raise InputError(f"--{option} belongs to the offline benchmarks: choose one of {', '.join(PROTOCOLS)}")
     if args.tasks is not None and args.benchmark != MINIWOB:
@@ -111,6 +112,7 @@ def _run_miniwob(args: argparse.Namespace) -> int:
         num_browsers=args.batch_size or 1,
         max_steps=args.max_steps or MAX_STEPS,
         tool_agent=tool_agent,
+        out=args.out,
         on_progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(json.dumps(result, ensure_ascii=False) if args.json else miniwob_summary(result))
@@ -160,7 +162,7 @@ def _on_policy(args: argparse.Namespace, max_steps: int) -> dict[str, Any]:
     """What the simulator and the tool tasks are asked with."""
     return {
         "num_episodes": args.episodes or 96, "seed": args.seed, "reactive": args.reactive,
-        "batch_size": args.batch_size or 16, "max_steps": args.max_steps or max_steps,
+        "batch_size": args.batch_size or 16, "max_steps": args.max_steps or max_steps, "out": args.out,
         "on_progress": lambda line: print(line, file=sys.stderr, flush=True),
     }  # fmt: skip
 

@@ -148,7 +148,6 @@ def test_episode_command_takes_a_goal_and_files(tmp_path, capsys):
         (["evaluate", "tools", "--split", "x"], "split 'x'"),
         (["evaluate", "tools", "--tasks", "basket"], "--tasks belongs to miniwob"),
         (["evaluate", "tools", "--tool-agent", "elements"], "--tool-agent belongs"),
-        (["evaluate", "tools", "--out", "x"], "--out belongs to the offline"),
         (["record", "tools", "--split", "x", "--out", "x.jsonl"], "split 'x'"),
         (["record", "tools", "--tasks", "basket", "--out", "x.jsonl"], "--tasks belongs to miniwob"),
         (["record", "miniwob", "--out", "x.jsonl"], "--tasks is missing"),
