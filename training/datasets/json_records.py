@@ -22,7 +22,8 @@ MAX_RECORD_BYTES = 64 * 1024 * 1024
 """Longest record that is parsed; real ones are below one megabyte."""
 
 _CHUNK_BYTES = 1024 * 1024
-_TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{}\[\]]?)', re.DOTALL)
+_STRING = rb'"[^"]*+(?<!\\)"|"(?:[^"\\]++|\\.)*+"'  # the first, much faster, is one without quotes in it
+_TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb')*+([{}\[\]]?)', re.DOTALL)
 _START = re.compile(rb'\{\s*("(?:[^"\\]|\\.){0,100}")\s*:')
 _BLANK = b" \t\r\n"
 

@@ -184,6 +184,7 @@ MAX_SUMMARY_CHARS = 160
 
 def summary_of(description: str | None) -> str:
     """The first sentence of a description of the screen, at most `MAX_SUMMARY_CHARS` characters."""
-    text = " ".join((description or "").split())
+    words = (description or "").split(None, MAX_SUMMARY_CHARS)[:MAX_SUMMARY_CHARS]  # as many are always enough
+    text = " ".join(words)
     sentence = text.partition(". ")[0].rstrip(".")
     return sentence if len(sentence) <= MAX_SUMMARY_CHARS else sentence[: MAX_SUMMARY_CHARS - 1].rstrip() + "…"
