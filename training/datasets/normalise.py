@@ -114,6 +114,8 @@ def clip(box: BoxNorm) -> BoxNorm | None:
     >>> clip(BoxNorm(-0.5, 0.5, 0.5, 1.5))
     BoxNorm(left=0.0, top=0.5, right=0.5, bottom=1.0)
     """
+    if 0 < box.left < box.right < 1 and 0 < box.top < box.bottom < 1:
+        return box
     left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in (box.left, box.top, box.right, box.bottom))
     return BoxNorm(left, top, right, bottom) if left < right and top < bottom else None
 
