@@ -199,8 +199,9 @@ class ImageFolders:
 
     def _find(self, relative: PurePosixPath) -> Path | None:
         for folder in self.folders:
-            if (folder / relative).is_file():
-                return folder / relative
+            path = folder / relative
+            if path.is_file():
+                return path
         if not self._is_nested:
             return None
         if self._index is None:
