@@ -64,9 +64,10 @@ def _check_png(data: bytes) -> None:
 
 
 def png_of(image: Image, box: tuple[int, int, int, int]) -> bytes:
-    """A part of an RGB image as a PNG file, in a fifth of the time that Pillow takes and up to an eighth larger.
+    """A part of an RGB image as a PNG file, in a fifth of the time that Pillow takes at its quickest level.
 
     Rows are stored as their differences to the ones above, which suits screens, a few at a time, which suits memory.
+    Files of real screens are up to an eighth larger than Pillow's.
 
     Args:
         image: the image.
@@ -81,7 +82,7 @@ def png_of(image: Image, box: tuple[int, int, int, int]) -> bytes:
 
     left, top, right, bottom = box
     above = np.zeros((1, 3 * (right - left)), np.uint8)
-    deflate = isal_zlib.compressobj(1)
+    deflate = isal_zlib.compressobj(2)
     packed = []
     for start in range(top, bottom, _STRIPE_ROWS):
         stripe = image.crop((left, start, right, min(bottom, start + _STRIPE_ROWS)))
