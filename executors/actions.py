@@ -124,12 +124,12 @@ class Action:
         {'type': 'click', 'point': [0.5, 0.25]}
         """
         record: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
+        for name in _FIELDS:
+            value = getattr(self, name)
             if isinstance(value, PointNorm):
-                record[f.name] = [value.x, value.y]
+                record[name] = [value.x, value.y]
             elif value is not None:
-                record[f.name] = dict(value) if f.name == "arguments" else value
+                record[name] = dict(value) if name == "arguments" else value
         return record
 
     @classmethod
@@ -150,10 +150,9 @@ class Action:
         if not isinstance(record, Mapping) or record.get("type") not in ACTIONS:
             found = record.get("type") if isinstance(record, Mapping) else record
             raise InputError(f"field 'type': {found!r} is not an action: choose one of {', '.join(ACTIONS)}")
-        known = {f.name for f in fields(cls)}
         values: dict[str, Any] = {}
         for key, value in record.items():
-            if key not in known:
+            if key not in _FIELDS:
                 raise InputError(f"field {key!r} is not an argument of any action: remove it")
             if key in ("point", "start_point", "end_point") and value is not None:
                 if not (isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))):
@@ -161,6 +160,10 @@ class Action:
                 value = PointNorm(float(value[0]), float(value[1]))
             values[key] = value
         return cls(**values)
+
+
+_FIELDS = tuple(f.name for f in fields(Action))
+"""Read once: every step that is read, checked or written goes through them."""
 
 
 def _is_number(value: object) -> bool:
@@ -251,16 +254,16 @@ def validate(action: Action, *, need_targets: bool = True) -> str | None:
     spec = ACTIONS.get(action.type)
     if spec is None:
         return f"field 'type': {action.type!r} is not an action"
-    by_name = {arg.name: arg for arg in spec.args}
-    for f in fields(action):
-        value = getattr(action, f.name)
-        if f.name == "type" or value is None:
+    for name in _FIELDS:
+        value = getattr(action, name)
+        if name == "type" or value is None:
             continue
-        if f.name not in by_name:
-            return f"field {f.name!r}: {action.type} does not take it"
-        problem = _check_value(by_name[f.name], value)
+        arg = next((arg for arg in spec.args if arg.name == name), None)
+        if arg is None:
+            return f"field {name!r}: {action.type} does not take it"
+        problem = _check_value(arg, value)
         if problem is not None:
-            return f"field {f.name!r}: {problem}"
+            return f"field {name!r}: {problem}"
     for arg in spec.args:
         is_missing = getattr(action, arg.name) is None
         if arg.required and is_missing and (need_targets or arg.kind is not ArgKind.POINT):

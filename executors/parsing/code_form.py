@@ -66,10 +66,14 @@ def action_of_code(code: str) -> Action:
     >>> action_of_code("final_answer(5)").to_json()
     {'type': 'finished', 'content': '5'}
     """
-    body = read_body(code) or []
-    given = final_answers(body)
-    if len(body) == 1 and len(given) == 1 and isinstance(body[0], ast.Expr) and body[0].value is given[0]:
-        if (answer := literal_answer(given[0])) is not None:
+    return action_of_body(code, read_body(code) or [])
+
+
+def action_of_body(code: str, body: list[ast.stmt]) -> Action:
+    """The same of code whose statements, none where it is no Python, were read before."""
+    only = body[0].value if len(body) == 1 and isinstance(body[0], ast.Expr) else None
+    if _is_call(only, "final_answer") and len(final_answers(body)) == 1:
+        if (answer := literal_answer(only)) is not None:
             return Action(type="finished", content=answer)
     return _tool_call(body) or Action(type="tool_call", name="python", arguments={"code": code})
 

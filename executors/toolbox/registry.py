@@ -14,6 +14,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, NewType
 
 ImagePath = NewType("ImagePath", str)
@@ -188,9 +189,14 @@ def all_tools() -> dict[str, Tool]:
     >>> sorted(all_tools())[:4]
     ['AddText', 'Calculator', 'CountGivenObject', 'DrawBox']
     """
+    _import_tools()
+    return dict(_registered)
+
+
+@cache
+def _import_tools() -> None:
     for module in _MODULES:
         importlib.import_module(f"executors.toolbox.{module}")
-    return dict(_registered)
 
 
 def prompt_text(names: Iterable[str]) -> str:

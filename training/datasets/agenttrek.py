@@ -32,13 +32,14 @@ from training.datasets.json_records import parse_object, read_array_or_lines
 from training.datasets.normalise import describe, key_name, reveal_of_wheel
 from training.datasets.skip import Skip
 
-_GOAL = re.compile(r"^#+ Goal:[ \t]*\n?(.*?)(?=\n#|\Z)", re.DOTALL | re.MULTILINE)
-_TREE = re.compile(r"^#+ AXTree:[ \t]*\n(.*?)(?=\n#|\Z)", re.DOTALL | re.MULTILINE)
-_HISTORY = re.compile(r"^# History of interaction.*?$(.*?)(?=^# (?!#)|\Z)", re.DOTALL | re.MULTILINE)
+_LINES = r"[^\n]*(?:\n(?!#)[^\n]*)*"
+_GOAL = re.compile(rf"^#+ Goal:[ \t]*\n?({_LINES})", re.MULTILINE)
+_TREE = re.compile(rf"^#+ AXTree:[ \t]*\n({_LINES})", re.MULTILINE)
+_HISTORY = re.compile(r"^# History of interaction[^\n]*((?:\n(?!# (?!#))[^\n]*)*)", re.MULTILINE)
 _PAST_STEP = re.compile(r"^## step (\d{1,6})", re.IGNORECASE | re.MULTILINE)
 _PAST_ACTION = re.compile(r"^### Action:", re.MULTILINE)
 _QUOTED = r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\""""
-_NODE = re.compile(rf"^\s*\[(?P<id>[^\]\s]+)\]\s+(?P<role>[\w-]+)\s+(?P<name>{_QUOTED})", re.MULTILINE)
+_NODE = re.compile(rf"\s+(?P<role>[\w-]+)\s+(?P<name>{_QUOTED})")
 _PAGE = re.compile(rf"RootWebArea\s+(?P<name>{_QUOTED})")
 _THINK = re.compile(r"<think>(.*?)</think>", re.DOTALL)
 _ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
@@ -125,10 +126,14 @@ def _step_number(history: str) -> int:
 
 def _element(tree: str, bid: str) -> str:
     """An element of the tree in words: its role and its name in quotes; only its id when the tree does not have it."""
-    for node in _NODE.finditer(tree):
-        if node["id"] == bid:
+    mark, end = f"[{bid}]", 0
+    while end >= 0 and (start := tree.find(mark, end)) >= 0:  # a pattern for every node of the tree takes far longer
+        before = tree[tree.rfind("\n", 0, start) + 1 : start]
+        node = None if before.strip() else _NODE.match(tree, start + len(mark))
+        if node is not None:
             name = text_of(_unquote(node["name"]))
             return f'the {node["role"]} "{name}"' if name else f"the {node['role']} [{bid}]"
+        end = tree.find("\n", start)
     return f"element [{bid}]"
 
 

@@ -318,6 +318,8 @@ class _Import:
                   dynamic_ncols=True) as bar:
 
             def show(file_index: int, end_bytes: int) -> None:
+                if bar.disable:
+                    return
                 bar.n = starts[file_index] + end_bytes
                 bar.set_postfix_str(f"{self.report.num_records_read} records, {self.report.num_trajectories} kept",
                                     refresh=False)
@@ -386,8 +388,9 @@ class _Import:
             report.num_steps_skipped += notes.skipped_steps.total()
             report.num_steps_added += notes.num_steps_added
             report.num_instructions_generated += notes.num_instructions_generated
-            report.repairs.update(notes.repairs)
-            report.skipped_steps.update(notes.skipped_steps)
+            if notes.repairs or notes.skipped_steps:
+                report.repairs.update(notes.repairs)
+                report.skipped_steps.update(notes.skipped_steps)
             self._note(record)
 
     def _skip(self, record: Converted, reason: str, name: str, message: str) -> None:

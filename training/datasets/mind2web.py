@@ -165,9 +165,8 @@ class Mind2Web(Importer):
         page = _open_page(data)
         size = ImageSize(*page.size)
         left, top, width, height = (block_of if self.crop == "block" else around)(size, rects[0] if rects else None)
-        buffer = io.BytesIO()
-        page.crop((left, top, left + width, top + height)).save(buffer, format="PNG", compress_level=1)
-        path, size = self.screens.add(buffer.getvalue(), "screenshot")
+        path = self.screens.add_part(page, (left, top, left + width, top + height))
+        size = ImageSize(width, height)
         return Observation(image_path=path, image_size=size, summary=website), _norm_boxes(rects, (left, top), size)
 
 
@@ -221,7 +220,8 @@ def _open_page(data: bytes) -> Any:
         page = PIL.Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
         if page.width * page.height > MAX_PIXELS:
             raise ValueError(f"{page.width}x{page.height} pixels are more than {MAX_PIXELS}")
-        return page.convert("RGB")
+        page.load()
+        return page if page.mode == "RGB" else page.convert("RGB")
     except (OSError, SyntaxError, ValueError, IndexError, EOFError, PIL.Image.DecompressionBombError) as error:
         raise Skip("unreadable image", "screenshot", f"not a readable image ({error})") from None
 

@@ -26,7 +26,7 @@ from typing import Any
 from executors.actions import Action
 from executors.errors import MissingFileError
 from executors.geometry import ImageSize
-from executors.parsing.code_form import action_of_code, final_answers, literal_answer, read_body, split_reply
+from executors.parsing.code_form import action_of_body, final_answers, literal_answer, read_body, split_reply
 from executors.trajectory import Observation, Step, Trajectory
 from training.datasets.base import Importer, ImportOptions, Notes, RawRecord, show, text_of
 from training.datasets.json_records import parse_object, read_array_or_lines
@@ -162,13 +162,14 @@ def action_of(code: str, answer: str, notes: Notes, name: str) -> Action:
     body = read_body(code)
     if body is None:
         notes.repair("code is not Python", name, show(code), "kept as text")
-    given = final_answers(body or [])
+        body = []
+    given = final_answers(body) if "final_answer" in code else []
     if given:
         if not answer:
             answer = literal_answer(given[-1]) or ""
             notes.repair("answer from the code", "answer", "empty or missing", f"{show(answer)} taken")
         return Action(type="finished", content=answer or None)
-    return action_of_code(code)
+    return action_of_body(code, body)
 
 
 def describe_code(action: Action) -> str:

@@ -114,6 +114,8 @@ def clip(box: BoxNorm) -> BoxNorm | None:
     >>> clip(BoxNorm(-0.5, 0.5, 0.5, 1.5))
     BoxNorm(left=0.0, top=0.5, right=0.5, bottom=1.0)
     """
+    if 0 < box.left < box.right < 1 and 0 < box.top < box.bottom < 1:
+        return box
     left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in (box.left, box.top, box.right, box.bottom))
     return BoxNorm(left, top, right, bottom) if left < right and top < bottom else None
 
@@ -184,6 +186,7 @@ MAX_SUMMARY_CHARS = 160
 
 def summary_of(description: str | None) -> str:
     """The first sentence of a description of the screen, at most `MAX_SUMMARY_CHARS` characters."""
-    text = " ".join((description or "").split())
+    words = (description or "").split(None, MAX_SUMMARY_CHARS)[:MAX_SUMMARY_CHARS]  # as many are always enough
+    text = " ".join(words)
     sentence = text.partition(". ")[0].rstrip(".")
     return sentence if len(sentence) <= MAX_SUMMARY_CHARS else sentence[: MAX_SUMMARY_CHARS - 1].rstrip() + "…"

@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from isal import isal_zlib
 
 from executors.errors import MissingFileError, OutputError
 from executors.geometry import ImageSize
 from training.datasets.skip import Skip
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 
@@ -32,12 +39,64 @@ def check_image(data: bytes) -> tuple[ImageSize, str]:
             if size.width_px * size.height_px > MAX_PIXELS:
                 raise ValueError(f"{size.width_px}x{size.height_px} pixels are more than {MAX_PIXELS}")
             if image.format == "PNG":
-                image.verify()  # the checksums tell a cut file without decoding it
+                _check_png(data)  # the checksums tell a cut file without decoding it
             else:
                 image.load()
     except (OSError, SyntaxError, ValueError, IndexError, EOFError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(str(error)) from None
     return size, suffix
+
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_STRIPE_ROWS = 64
+
+
+def _check_png(data: bytes) -> None:
+    """Raises ValueError when a chunk is cut off or its checksum is wrong, as Pillow's slower `verify`."""
+    view, start = memoryview(data), len(_PNG_START)
+    while (kind := data[start + 4 : start + 8]) != b"IEND":
+        if len(kind) < 4:
+            raise ValueError("the PNG file is cut off")
+        end = start + 8 + int.from_bytes(view[start : start + 4])
+        if isal_zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4]):
+            raise ValueError(f"the checksum of a part {kind!r} of the PNG file is wrong, or it is cut off")
+        start = end + 4
+
+
+def png_of(image: Image, box: tuple[int, int, int, int]) -> bytes:
+    """A part of an RGB image as a PNG file, in a fifth of the time that Pillow takes at its quickest level.
+
+    Rows are stored as their differences to the ones above, which suits screens, a few at a time, which suits memory.
+    Files of real screens are up to about an eighth larger than Pillow's.
+
+    Args:
+        image: the image.
+        box: (left, top, right, bottom) in pixels, inside the image.
+
+    >>> import PIL.Image
+    >>> image, box = PIL.Image.effect_noise((70, 300), 50).convert("RGB"), (10, 20, 60, 290)
+    >>> PIL.Image.open(io.BytesIO(png_of(image, box))).tobytes() == image.crop(box).tobytes()
+    True
+    """
+    import numpy as np
+
+    left, top, right, bottom = box
+    above = np.zeros((1, 3 * (right - left)), np.uint8)
+    deflate = isal_zlib.compressobj(2)
+    packed = []
+    for start in range(top, bottom, _STRIPE_ROWS):
+        stripe = image.crop((left, start, right, min(bottom, start + _STRIPE_ROWS)))
+        pixels = np.asarray(stripe).reshape(stripe.height, -1)
+        rows = np.full((stripe.height, 1 + pixels.shape[1]), 2, np.uint8)  # 2: the filter "up"
+        np.subtract(pixels, np.vstack((above, pixels[:-1])), out=rows[:, 1:])
+        packed.append(deflate.compress(rows))
+        above = pixels[-1:]
+    header = struct.pack(">IIBBBBB", right - left, bottom - top, 8, 2, 0, 0, 0)  # 8 bits a channel, RGB
+    chunks = ((b"IHDR", header), (b"IDAT", b"".join(packed) + deflate.flush()), (b"IEND", b""))
+    return _PNG_START + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", isal_zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
 class ScreenStore:
@@ -61,9 +120,16 @@ class ScreenStore:
             size, suffix = check_image(data)
         except ValueError as error:
             raise Skip("unreadable image", name, f"not a readable image ({error})") from None
+        return self._hold(data, suffix), size
+
+    def add_part(self, image: Image, box: tuple[int, int, int, int]) -> Path:
+        """Path of a part of an RGB image, as `png_of` takes it, that is held until `save` or `forget`."""
+        return self._hold(png_of(image, box), ".png")
+
+    def _hold(self, data: bytes, suffix: str) -> Path:
         path = self.folder / f"{hashlib.sha256(data).hexdigest()[:24]}{suffix}"
         self._pending[path] = data
-        return path, size
+        return path
 
     def save(self, paths: Iterable[Path | None]) -> None:
         """Writes the added screenshots among these paths and forgets the others.
@@ -134,8 +200,9 @@ class ImageFolders:
 
     def _find(self, relative: PurePosixPath) -> Path | None:
         for folder in self.folders:
-            if (folder / relative).is_file():
-                return folder / relative
+            path = folder / relative
+            if path.is_file():
+                return path
         if not self._is_nested:
             return None
         if self._index is None:

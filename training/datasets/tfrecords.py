@@ -10,15 +10,15 @@ Source: tensorflow/core/lib/io/record_writer.h and tensorflow/core/example/{exam
 
 from __future__ import annotations
 
-import gzip
+import io
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import google_crc32c
 from google.protobuf.message import DecodeError
+from isal import igzip_lib
 
 from training.datasets.base import RawRecord
 from training.datasets.json_records import unreadable
@@ -67,7 +67,7 @@ def read_records(file: Path) -> Iterator[RawRecord]:
     try:
         with file.open("rb") as stored:
             is_gzip = stored.peek(2)[:2] == b"\x1f\x8b"
-            stream = gzip.GzipFile(fileobj=stored, mode="rb") if is_gzip else stored
+            stream = io.BufferedReader(_Gunzip(stored)) if is_gzip else stored
             while True:
                 number += 1
                 raw = _read_record(stream, file, number)
@@ -76,8 +76,63 @@ def read_records(file: Path) -> Iterator[RawRecord]:
                 data, problem = raw
                 yield RawRecord(file=str(file), number=number, data=data, num_bytes=len(data),
                                 end_bytes=stored.tell(), problem=problem)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError) as error:
         yield unreadable(file, number, error)
+
+
+_TRAILER_BYTES = 8
+_CHUNK_BYTES = 64 * 1024
+
+
+class _Gunzip(io.RawIOBase):
+    """What a GZIP file holds, by ISA-L, which takes half the time of `gzip`.
+
+    What lies before a cut is handed out before the error, as `gzip` does and ISA-L's own reader does not. So the last
+    bytes, the checksum, must not be given to ISA-L together with data: they are held back.
+    """
+
+    def __init__(self, stored: IO[bytes]) -> None:
+        self._stored = stored
+        self._waiting = b""
+        self._member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills some of the buffer and returns how much; 0 at the file's end.
+
+        Raises:
+            OSError: the file is damaged.
+            EOFError: it is cut off.
+        """
+        while True:
+            if self._member.eof:
+                rest = (self._member.unused_data + self._waiting).lstrip(b"\0")  # zeros may follow a member
+                while not rest and (read := self._stored.read(_CHUNK_BYTES)):
+                    rest = read.lstrip(b"\0")
+                if not rest:
+                    return 0
+                self._waiting = rest
+                self._member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+            try:
+                found = self._member.decompress(self._next() if self._member.needs_input else b"", len(buffer))
+            except igzip_lib.IsalError as error:
+                raise OSError(str(error)) from None
+            buffer[: len(found)] = found
+            if found:
+                return len(found)
+
+    def _next(self) -> bytes:
+        """The next stored bytes, of the last ones those of the trailer apart."""
+        read = self._stored.read(_CHUNK_BYTES)
+        data = self._waiting + read
+        if not data:
+            raise EOFError("the GZIP stream is cut off")
+        num_bytes = max(0, len(data) - _TRAILER_BYTES) if read else len(data)
+        self._waiting = data[num_bytes:]
+        return data[:num_bytes]
 
 
 def _read_record(stream: IO[bytes], file: Path, number: int) -> tuple[bytes, Skip | None] | None:

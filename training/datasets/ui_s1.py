@@ -173,9 +173,11 @@ def _spans(size: ImageSize, action: dict[str, Any]) -> bool:
 
 
 def _is_point(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(
-        isinstance(number, (int, float)) and not isinstance(number, bool) and abs(number) < 1e6 for number in value
-    )
+    return isinstance(value, list) and len(value) == 2 and _is_px(value[0]) and _is_px(value[1])
+
+
+def _is_px(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e6
 
 
 def action_of(
