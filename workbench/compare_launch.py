@@ -11,6 +11,7 @@ from executors.errors import InputError
 from training.benchmarks.baselines import BASELINES
 from training.benchmarks.offline import LEVELS
 from training.benchmarks.offline_run import ORACLE_AGENT, SIMULATOR, OfflineSettings
+from training.benchmarks.on_policy import TITLES, OnPolicySettings
 from training.benchmarks.protocols import PROTOCOLS
 from workbench.compare_html import name_html
 from workbench.runs.desk import RunDesk, RunRow
@@ -71,13 +72,30 @@ class EvaluationForm:
             raise InputError("name: give the evaluation a name, such as sft_phone")
         if self.mode not in MODES:
             raise InputError(f"mode {self.mode[:40]!r} is not one of {', '.join(MODES)}")
-        if self.protocol not in PROTOCOLS:
-            raise InputError(f"protocol {self.protocol[:40]!r} is unknown: choose one of {', '.join(PROTOCOLS)}")
-        settings = OfflineSettings(
+        if self.protocol not in (*TITLES, *PROTOCOLS):
+            known = ", ".join((*TITLES, *PROTOCOLS))
+            raise InputError(f"benchmark {self.protocol[:40]!r} is unknown: choose one of {known}")
+        out = root.absolute() / check_name(self.name)
+        settings = self._on_policy(out) if self.protocol in TITLES else self._offline(out)
+        return desk.evaluation_draft(settings, devices=(self.device,))
+
+    def _on_policy(self, out: Path) -> OnPolicySettings:
+        return OnPolicySettings(
+            benchmark=self.protocol,
+            planner=self._planner(),
+            out=out,
+            split=self.split or "test",
+            reactive=self.mode == "reactive",
+            seed=_whole(self.seed or "0", "seed"),
+            **({"num_episodes": _whole(self.episodes, "episodes")} if self.episodes else {}),
+        )
+
+    def _offline(self, out: Path) -> OfflineSettings:
+        return OfflineSettings(
             protocol=self.protocol,
             data=self.data if self.data == SIMULATOR else _absolute(self.data, "data"),
             planner=self._planner(),
-            out=root.absolute() / check_name(self.name),
+            out=out,
             tool_agents=tuple(dict.fromkeys(self.agents)),
             references=_absolute(self.references, "references") if self.references else None,
             split=self.split or None,
@@ -86,7 +104,6 @@ class EvaluationForm:
             seed=_whole(self.seed or "0", "seed"),
             **{name: _whole(text, field) for field, name in _NUMBERS.items() if (text := getattr(self, field))},
         )
-        return desk.evaluation_draft(settings, devices=(self.device,))
 
     def _planner(self) -> str:
         if not self.planner:
@@ -121,31 +138,38 @@ def render_form(devices: Sequence[str], planners: Sequence[str], data: Sequence[
         f'{" checked" if agent in form.agents else ""}> {words}</label>'
         for agent, words in zip(TOOL_AGENTS, ("elements", "oracle (recorded points)"), strict=True)
     )
+    benchmarks = [(name, f"{name} (on-policy)") for name in TITLES] + [(name, name) for name in PROTOCOLS]
     lists = _datalist("cmp-planners", [*BASELINES, *planners]) + _datalist("cmp-data", [SIMULATOR, *data])
     rows = (
         _field("Name", f'<input name="name" placeholder="sft_phone" {_PLAIN}>', "names the folder of its results"),
-        _field("Benchmark", _select("protocol", [(p.name, p.name) for p in PROTOCOLS.values()], form.protocol)),
+        _field("Benchmark", _select("protocol", benchmarks, form.protocol), "on-policy: it acts until each task ends"),
         _field("Planner", f'<input name="planner" list="cmp-planners" value="{form.planner}" {_PLAIN}>',
                "checkpoint folder or hub id, openai:MODEL@URL, or a baseline"),
-        _field("Data", f'<input name="data" list="cmp-data" value="{form.data}" {_PLAIN}>',
-               "trajectory file of tracer1 import, or the embedded world"),
-        _field("References", f'<input name="references" {_PLAIN}>', "the data set's own file, if a protocol needs it"),
-        _field("Split", f'<input name="split" {_PLAIN}>', "all of a file, test of the simulator"),
-        _field("Level", _select("level", [(level, level) for level in LEVELS], form.level)),
+        _offline_field("Data", f'<input name="data" list="cmp-data" value="{form.data}" {_PLAIN}>',
+                       "trajectory file of tracer1 import, or the embedded world"),
+        _offline_field("References", f'<input name="references" {_PLAIN}>',
+                       "the data set's own file, if a protocol needs it"),
+        _field("Split", f'<input name="split" {_PLAIN}>', "all of a file, else test"),
+        _offline_field("Level", _select("level", [(level, level) for level in LEVELS], form.level)),
         _field("Mode", _select("mode", [(mode, mode) for mode in MODES], form.mode), "reactive asks for one step"),
-        _field("Episodes", _number("episodes"), "all, or 96 of the simulator"),
+        _field("Episodes", _number("episodes"), "all of a file, else 96"),
         _field("Seed", _number("seed", form.seed)),
-        _field("Horizon T", _number("horizon"), "the planner's own"),
-        _field("History K", _number("history"), "the planner's own"),
+        _offline_field("Horizon T", _number("horizon"), "the planner's own"),
+        _offline_field("History K", _number("history"), "the planner's own"),
         _field("Device", _select("device", [(device, device) for device in devices], form.device)),
     )  # fmt: skip
     return (
-        f'<form class="cmp-form" onsubmit="return false">{"".join(rows)}<fieldset class="cmp-field"><legend>Tool agents'
-        f"</legend>{agents}</fieldset>{lists}</form>"
+        f'<form class="cmp-form" onsubmit="return false">{"".join(rows)}<fieldset class="cmp-field" data-offline>'
+        f"<legend>Tool agents</legend>{agents}</fieldset>{lists}</form>"
     )
 
 
 _PLAIN = 'spellcheck="false" autocomplete="off"'
+
+
+def _offline_field(label: str, control: str, help: str = "") -> str:
+    """A field that on-policy benchmarks lack; the page hides it with them."""
+    return _field(label, control, help).replace("<label ", "<label data-offline ", 1)
 
 
 def _field(label: str, control: str, help: str = "") -> str:

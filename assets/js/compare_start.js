@@ -37,7 +37,14 @@ const startForm = async () => {
   const answer = await ask("form", {});
   if (!answer || byId("cmp-form").querySelector("form")) return;
   byId("cmp-form").innerHTML = answer.html;
+  hideOffline();
   planSoon();
+};
+// on-policy benchmarks make their own tasks: what is asked of recorded ones alone is put away
+const hideOffline = () => {
+  const chosen = byId("cmp-form").querySelector("[name=protocol]").selectedOptions[0];
+  const isOnPolicy = chosen.text.endsWith("(on-policy)");
+  for (const field of byId("cmp-form").querySelectorAll("[data-offline]")) field.hidden = isOnPolicy;
 };
 const planSoon = debounced(() => trigger("plan", { form: collectForm() }), 250);
 
@@ -138,6 +145,7 @@ if (!tab.dataset.compareStarted) {
   tab.addEventListener("keydown", onKey);
   whenThere("cmp-message", (box) => new MutationObserver(onMessage).observe(box, { childList: true, subtree: true }));
   whenThere("cmp-runs", () => {
+    byId("cmp-form").addEventListener("input", hideOffline);
     byId("cmp-form").addEventListener("input", planSoon);
     const linked = new URLSearchParams(location.search).get("comparison");
     if (linked) openSaved(linked);

@@ -218,7 +218,7 @@ def test_the_plan_shows_the_command_and_launching_queues_it(parts, root):
     [
         ({"name": ""}, "name: give the evaluation a name"),
         ({"name": "a/b"}, "is not allowed"),
-        ({"protocol": "best"}, "protocol 'best' is unknown"),
+        ({"protocol": "best"}, "benchmark 'best' is unknown"),
         ({"planner": ""}, "planner: name a checkpoint"),
         ({"data": ""}, "data: name a file"),
         ({"episodes": "two"}, "episodes 'two' is not allowed"),

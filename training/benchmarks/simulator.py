@@ -32,7 +32,7 @@ from training.benchmarks.episodes import (
     success_by,
 )
 from training.config import Stage2Config
-from training.episode_record import EpisodeRecord
+from training.episode_record import EpisodeRecord, StopReason
 from training.forecast import Forecast
 from training.plan_act import Episode, run_batch
 from training.planner import Planner, PlanRequest, forecast_each
@@ -59,9 +59,10 @@ def evaluate(
     tool_agent: ToolAgent | None = None,
     with_forecast_accuracy: bool = True,
     out: Path | None = None,
+    should_stop: Callable[[], bool] | None = None,
     on_progress: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """The scores of a planner on a split, as one JSON object.
+) -> dict[str, Any] | None:
+    """The scores of a planner on a split, as one JSON object; None when it was stopped before all tasks were done.
 
     A failed planner server, tool agent or device makes the episode wrong where it was not reached anyway, and is
     counted in `num_errors`.
@@ -79,6 +80,7 @@ def evaluate(
         with_forecast_accuracy: also measure the second part.
         out: folder that keeps each finished task, for comparisons and to go on after a kill (training.benchmarks.
             episodes); None keeps nothing.
+        should_stop: asked before every round; episodes that it ends are not kept.
         on_progress: called with a line of text after each episode.
 
     Raises:
@@ -100,8 +102,10 @@ def evaluate(
     )
     run_tasks(
         planner, kept.missing(by_id), reactive, batch_size, max_steps, interruption_rate, tool_agent, on_progress,
-        on_done=lambda task, record: kept.add(_task_result(task, record)),
+        on_done=lambda task, record: kept.add(_task_result(task, record)), should_stop=should_stop,
     )  # fmt: skip
+    if kept.missing(by_id):
+        return None
     results, _ = kept.finish(task.id for task in tasks)
     is_success = [result.is_success for result in results]
     result: dict[str, Any] = {
@@ -140,8 +144,12 @@ def run_tasks(
     tool_agent: ToolAgent | None = None,
     on_progress: Callable[[str], None] | None = None,
     on_done: Callable[[Task, EpisodeRecord], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> list[EpisodeRecord]:
-    """The planner's episodes of these tasks, in their order; see `evaluate`. `on_done` is called as each ends."""
+    """The planner's episodes of these tasks, in their order; see `evaluate`.
+
+    `on_done` is called as each ends, but not with those that `should_stop` ended.
+    """
     episodes = (
         Episode(
             SimulatorExecutor(task, interruption_rate=interruption_rate),
@@ -157,6 +165,8 @@ def run_tasks(
 
     def report(episode: Episode) -> None:
         nonlocal num_done
+        if episode.stop_reason is StopReason.STOPPED:
+            return
         num_done += 1
         outcome = "success" if episode.success else str(episode.stop_reason)
         name = episode.meta["template"]
@@ -164,7 +174,7 @@ def run_tasks(
         if on_done is not None:
             on_done(episode.executor.task, episode.record())
 
-    return run_batch(episodes, planner, batch_size=batch_size, on_done=report)
+    return run_batch(episodes, planner, batch_size=batch_size, on_done=report, should_stop=should_stop)
 
 
 def _task_result(task: Task, record: EpisodeRecord) -> TaskResult:

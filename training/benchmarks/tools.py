@@ -19,7 +19,7 @@ from executors.trajectory import Trajectory
 from training.benchmarks.episodes import Benchmark, KeptTasks, TaskResult, data_hash, episode_scores, success_by
 from training.benchmarks.statistics import wilson_interval
 from training.config import ForecastConfig
-from training.episode_record import EpisodeRecord
+from training.episode_record import EpisodeRecord, StopReason
 from training.forecast import Forecast, ForecastStep
 from training.plan_act import Episode, run_batch
 from training.planner import Planner, ReplayPlanner
@@ -40,9 +40,10 @@ def evaluate(
     batch_size: int = 16,
     max_steps: int = MAX_STEPS,
     out: Path | None = None,
+    should_stop: Callable[[], bool] | None = None,
     on_progress: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """The scores of a planner on a split, as one JSON object.
+) -> dict[str, Any] | None:
+    """The scores of a planner on a split, as one JSON object; None when it was stopped before all tasks were done.
 
     A tool that fails is told to the planner and counted in `tool_errors`, of whose share of the calls
     `tool_errors_ci95` is the interval (None without calls). A planner's server or a sandbox that fails is counted in
@@ -58,6 +59,7 @@ def evaluate(
         max_steps: steps after which an episode is stopped.
         out: folder that keeps each finished task, for comparisons and to go on after a kill (training.benchmarks.
             episodes); None keeps nothing.
+        should_stop: asked before every round; episodes that it ends are not kept.
         on_progress: called with a line of text after each episode.
 
     Raises:
@@ -80,17 +82,24 @@ def evaluate(
     )  # fmt: skip
 
     def keep(record: EpisodeRecord) -> None:
+        if record.stop_reason is StopReason.STOPPED:
+            return
         kept.add(_task_result(record))
         _report(record, on_progress)
 
     missing = kept.missing(tasks)
     if planner is None:
         for task in missing:
+            if should_stop is not None and should_stop():
+                break
             keep(run_oracle(task, max_steps=max_steps))
     else:
         with ExitStack() as stack:
             episodes = _episodes(planner, missing, reactive, max_steps, stack)
-            run_batch(episodes, planner, batch_size=batch_size, on_done=lambda episode: _end(episode, keep))
+            run_batch(episodes, planner, batch_size=batch_size, on_done=lambda episode: _end(episode, keep),
+                      should_stop=should_stop)  # fmt: skip
+    if kept.missing(tasks):
+        return None
     results, _ = kept.finish(tasks)
     num_calls, num_failed = (sum(getattr(r, name) for r in results) for name in ("num_actions", "num_without_effect"))
     return {

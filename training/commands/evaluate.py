@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     offline.add_argument("--data", metavar="FILE",
                          help="trajectory file (`tracer1 import`); default: the simulator's oracle episodes")
     offline.add_argument("--out", type=Path, metavar="DIR",
-                         help="folder of the evaluation, which the Compare tab reads; what it holds already is not asked "
-                         "again (needed but for simulator, miniwob and tools)")
+                         help="folder of the evaluation, which the Compare tab reads; what it holds already is not "
+                         "asked again (needed but for simulator, miniwob and tools)")
     offline.add_argument("--tool-agent", action="append", metavar="NAME",
                          help="who grounds: elements (default), or oracle for the recorded points; again for several")
     offline.add_argument("--references", metavar="FILE",
@@ -68,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     offline.add_argument("--history", type=whole_number(0), metavar="K",
                          help="past steps that are told (default: the planner's own)")
     offline.add_argument("--run", type=Path, metavar="DIR",
-                         help="also keep a run folder with heartbeat, log and state, as the workbench's queue asks for")
+                         help="also keep a run folder with heartbeat, log and state, as the workbench's queue asks for "
+                         "(also of tools, and of simulator, then without forecast accuracy)")
     evaluate_worlds.add_arguments(parser)
 
 
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         return evaluate_worlds.RUN[args.benchmark](args, _one_agent(args.tool_agent))
     args.seed = args.seed or 0
     if args.benchmark in (SIMULATOR, MINIWOB, TOOLS):
-        for option in ("data", "references", "horizon", "history", "run"):
+        for option in ("data", "references", "horizon", "history", *(["run"] if args.benchmark == MINIWOB else [])):
             if getattr(args, option) is not None:
                 raise InputError(f"--{option} belongs to the offline benchmarks: choose one of {', '.join(PROTOCOLS)}")
     if args.tasks is not None and args.benchmark != MINIWOB:
@@ -127,6 +129,8 @@ def _run_tools(args: argparse.Namespace) -> int:
     _no_tool_agent(args)
     split = args.split or "test"
     usable_templates(split)  # a wrong split is told before a model is loaded
+    if args.run is not None:
+        return _run_watched(args, tools_summary)
     planner = None if args.planner == ORACLE else load_planner(args.planner)
     result = evaluate(planner, split, **_on_policy(args, MAX_STEPS))
     print(json.dumps(result, ensure_ascii=False) if args.json else tools_summary(result))
@@ -153,9 +157,33 @@ def _run_simulator(args: argparse.Namespace) -> int:
     _no_tool_agent(args)
     split = args.split or "test"
     list_tasks(split)  # a wrong split is told before a model is loaded
+    if args.run is not None:
+        return _run_watched(args, summary)
     result = evaluate(load_planner(args.planner), split, **_on_policy(args, MAX_STEPS))
     print(json.dumps(result, ensure_ascii=False) if args.json else summary(result))
     return 0
+
+
+def _run_watched(args: argparse.Namespace, describe: Callable[[dict], str]) -> int:
+    """The simulator or the tool tasks with a run folder, as the workbench's queue has it."""
+    from training.benchmarks.on_policy import OnPolicySettings
+    from training.benchmarks.watched import evaluate_watched
+
+    if args.out is None or args.max_steps is not None:
+        raise InputError("--run needs --out, the folder of the evaluation, and takes no --max-steps")
+    settings = OnPolicySettings(
+        benchmark=args.benchmark, planner=args.planner, out=args.out, split=args.split or "test",
+        num_episodes=args.episodes or 96, seed=args.seed, reactive=args.reactive, batch_size=args.batch_size or 16,
+    )  # fmt: skip
+    for result in _told(evaluate_watched(settings, args.run, ["tracer1", *sys.argv[1:]])):
+        print(json.dumps(result, ensure_ascii=False) if args.json else describe(result))
+    return 0
+
+
+def _told(summaries: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    if summaries is None:
+        print("stopped as asked: the same command goes on where it was", file=sys.stderr)
+    return summaries or []
 
 
 def _on_policy(args: argparse.Namespace, max_steps: int) -> dict[str, Any]:
@@ -199,9 +227,8 @@ def _run_offline(args: argparse.Namespace) -> int:
     else:
         with _ProgressBar() as bar:
             summaries = evaluate_offline(settings, on_progress=bar.show)
-    if summaries is None:
-        print("stopped as asked: the same command goes on where it was", file=sys.stderr)
-    for result in summaries or ():
+    summaries = _told(summaries)
+    for result in summaries:
         if args.json:
             print(json.dumps(result))
             continue

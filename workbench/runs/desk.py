@@ -18,6 +18,7 @@ import psutil
 
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
 from training.benchmarks.offline_run import OfflineSettings
+from training.benchmarks.on_policy import OnPolicySettings
 from training.benchmarks.watched import STAGE as EVALUATE
 from training.config import to_dict
 from training.pipeline import PIPELINE_FOLDERS
@@ -187,7 +188,9 @@ class RunDesk:
             )  # fmt: skip
         return drafts
 
-    def evaluation_draft(self, settings: OfflineSettings, *, devices: Sequence[str] = (CPU,)) -> EvaluationDraft:
+    def evaluation_draft(
+        self, settings: OfflineSettings | OnPolicySettings, *, devices: Sequence[str] = (CPU,)
+    ) -> EvaluationDraft:
         """The draft of an evaluation; its run is named as the evaluation's folder is, after "evaluate-".
 
         Raises:

@@ -15,7 +15,9 @@ from training.benchmarks.baselines import BASELINES
 from training.benchmarks.evaluation import read_settings
 from training.benchmarks.offline import LEVELS
 from training.benchmarks.offline_run import ORACLE_AGENT, SIMULATOR, OfflineSettings
+from training.benchmarks.on_policy import TITLES, TOOLS, OnPolicySettings
 from training.benchmarks.protocols import get_protocol
+from training.benchmarks.tools import ORACLE
 from training.benchmarks.watched import STAGE
 from training.checkpoint import check_checkpoint
 from training.planner import load_planner
@@ -27,7 +29,7 @@ from workbench.runs.draft import CPU, PROJECT, Draft, check_devices, check_name,
 class EvaluationDraft:
     """What is launched; has what the queue needs of a `Draft`, and is always one process."""
 
-    settings: OfflineSettings
+    settings: OfflineSettings | OnPolicySettings
     out: Path
     """The run folder, absolute; the results go to `settings.out`."""
     devices: tuple[str, ...] = (CPU,)
@@ -80,10 +82,14 @@ class EvaluationDraft:
     def checks(self) -> list[Check]:
         """What can be told before launching, each with its reason; nothing is loaded and nothing is requested."""
         found = []
-        for name, check in (
-            ("benchmark", self._check_benchmark), ("planner", self._check_planner), ("data", self._check_data),
-            ("tool agents", self._check_agents), ("numbers", self._check_numbers), ("output", self._check_output),
-        ):  # fmt: skip
+        if isinstance(self.settings, OnPolicySettings):
+            own = (("benchmark", self._check_tasks), ("planner", self._check_planner))
+        else:
+            own = (
+                ("benchmark", self._check_benchmark), ("planner", self._check_planner), ("data", self._check_data),
+                ("tool agents", self._check_agents), ("numbers", self._check_numbers),
+            )  # fmt: skip
+        for name, check in (*own, ("output", self._check_output)):
             try:
                 found.append(Check(name=name, level="ok", reason=check()))
             except WorkbenchError as error:
@@ -96,9 +102,18 @@ class EvaluationDraft:
             raise InputError(f"level {self.settings.level!r} is not one of {', '.join(LEVELS)}")
         return f"{protocol.title}, version {protocol.version}"
 
+    def _check_tasks(self) -> str:
+        self.settings.check_tasks()
+        return f"{TITLES[self.settings.benchmark]}: the planner acts until each task ends"
+
     def _check_planner(self) -> str:
         planner = self.settings.planner
-        if planner in BASELINES:
+        if isinstance(self.settings, OnPolicySettings):
+            if planner == ORACLE and self.settings.benchmark == TOOLS:
+                return "the tasks' own oracles"
+            if planner in BASELINES:
+                raise InputError(f"the baseline {planner!r} cannot act here: choose a checkpoint, or another benchmark")
+        elif planner in BASELINES:
             return f"the built-in baseline {planner}"
         if not planner.strip() or planner.startswith(("openai:", "replay:")):
             load_planner(planner)
@@ -155,9 +170,13 @@ class EvaluationDraft:
     def from_json(cls, record: dict[str, Any]) -> EvaluationDraft:
         """The draft of `to_json`; raises InputError or KeyError for anything else."""
         return cls(
-            settings=OfflineSettings.from_json(record["settings"]), out=Path(record["out"]),
+            settings=_read_settings(record["settings"]), out=Path(record["out"]),
             devices=tuple(record["devices"]), after=record["after"], resume=record["resume"],
         )  # fmt: skip
+
+
+def _read_settings(record: dict[str, Any]) -> OfflineSettings | OnPolicySettings:
+    return (OnPolicySettings if "benchmark" in record else OfflineSettings).from_json(record)
 
 
 def _with_parents(path: Path) -> Iterator[Path]:

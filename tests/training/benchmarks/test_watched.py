@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from executors.errors import InputError, WorkbenchError
+from tests.training.planner_helpers import ScriptedPlanner
 from training.benchmarks.baselines import RandomBaseline
 from training.benchmarks.evaluation import find_results
 from training.benchmarks.offline_run import OfflineSettings
+from training.benchmarks.on_policy import OnPolicySettings
 from training.benchmarks.watched import evaluate_watched
 from training.cli import main
 from training.commands import evaluate
@@ -67,7 +69,7 @@ def test_an_error_is_the_runs_last_word(tmp_path):
     assert status.state == "failed" and "does not exist" in status.reason
 
 
-def parsed(words: list[str]) -> OfflineSettings:
+def parsed(words: list[str]) -> OfflineSettings | OnPolicySettings:
     """The settings that `tracer1 evaluate` makes of words."""
     seen = []
     parser = argparse.ArgumentParser()
@@ -105,4 +107,42 @@ def test_the_command_keeps_a_run_folder_when_it_is_asked_to(tmp_path, capsys):
     assert "step success" in capsys.readouterr().out
     assert RunFolder.open(Path(tmp_path / "run")).status().state == "finished"
     assert main(["evaluate", "simulator", "--run", str(tmp_path / "other")]) == 2
-    assert "--run belongs to the offline benchmarks" in capsys.readouterr().err
+    assert "--run needs --out" in capsys.readouterr().err
+
+
+def on_policy(tmp_path, **changes) -> OnPolicySettings:
+    given = {"benchmark": "simulator", "planner": "scripted", "out": tmp_path / "out", "num_episodes": 6,
+             "batch_size": 2}  # fmt: skip
+    return OnPolicySettings(**{**given, **changes})
+
+
+def test_a_stopped_on_policy_evaluation_keeps_what_is_done_and_goes_on(tmp_path):
+    class AsksToStop(ScriptedPlanner):
+        def forecast(self, requests):
+            if len(self.asked) == 2:
+                (tmp_path / "run" / "stop").touch()
+            return super().forecast(requests)
+
+    mine = on_policy(tmp_path)
+    assert evaluate_watched(mine, tmp_path / "run", [], load=lambda _: AsksToStop("1. call_user() | no")) is None
+    assert RunFolder.open(tmp_path / "run").status().state == "stopped" and find_results(mine.out) == []
+    planner = ScriptedPlanner("1. call_user() | no")
+    (result,) = evaluate_watched(mine, tmp_path / "run", [], load=lambda _: planner)
+    assert (result["num_episodes"], len(planner.asked)) == (6, 2) and len(find_results(mine.out)) == 1
+    assert result["stop_reasons"] == {"impossible": 6}  # none that the stop ended
+    run = RunFolder.open(tmp_path / "run")
+    assert (run.status().state, run.heartbeat()["step"], run.heartbeat()["total"]) == ("finished", 6, 6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"benchmark": "tools", "planner": "oracle", "reactive": True, "seed": 3}])
+def test_on_policy_settings_come_back_from_their_command_line_and_from_json(tmp_path, changes):
+    mine = on_policy(tmp_path, **changes)
+    assert parsed(mine.arguments()) == mine
+    assert OnPolicySettings.from_json(mine.to_json()) == mine
+
+
+def test_the_tools_oracle_keeps_a_run_folder(tmp_path, capsys):
+    words = ["--planner", "oracle", "--episodes", "2", "--out", str(tmp_path / "out"), "--run", str(tmp_path / "run")]
+    assert main(["evaluate", "tools", *words]) == 0
+    assert "100.0%" in capsys.readouterr().out
+    assert RunFolder.open(tmp_path / "run").heartbeat()["step"] == 2
