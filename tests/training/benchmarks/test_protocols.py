@@ -176,7 +176,12 @@ def test_qwen_bbox_opens_an_app_by_name_part_or_icon():
 
 
 def test_qwen_bbox_system_buttons_share_a_verb():
-    assert verdict("qwen_bbox", Action(type="press_back"), Action(type="press_home")) == (True, 0.0, None)
+    back, enter = Action(type="press_back"), Action(type="hotkey", key="enter")
+    assert verdict("qwen_bbox", back, Action(type="press_home")) == (True, 0.0, None)
+    assert verdict("qwen_bbox", enter, back) == (True, 0.0, None)
+    assert verdict("qwen_bbox", enter, enter) == (True, 1.0, None)
+    assert verdict("qwen_bbox", enter, Action(type="hotkey", key="ctrl c")) == (True, 0.0, None)
+    assert verdict("qwen_bbox", back, Action(type="hotkey", key="ctrl c")) == (False, 0.0, None)
 
 
 def test_guir1_needs_no_verb_and_leaves_steps_without_argument_out():
@@ -188,6 +193,13 @@ def test_guir1_needs_no_verb_and_leaves_steps_without_argument_out():
     assert verdict("guir1", scroll("up"), scroll("down"))[1] == 0.0
     assert verdict("guir1", typed("a b c"), typed("a b x"))[1] == 1.0  # F1 of 2/3
     assert verdict("guir1", typed("a b c d"), typed("a x y z"))[1] == 0.0
+
+
+def test_guir1_leaves_the_circle_itself_out():
+    # Source: upstream's "<" where OS-Atlas has "<=".
+    assert verdict("guir1", click(500, 500), click(640, 500)) == (True, 0.0, 0.0)
+    assert verdict("guir1", click(500, 500), click(639, 500)) == (True, 1.0, 1.0)
+    assert verdict("guir1_strict", click(500, 500), click(584, 612))[1] == 0.0  # 84, 112, 140
 
 
 def test_uground500_takes_the_smallest_element_and_equivalent_actions():
@@ -225,6 +237,14 @@ def test_mind2web_needs_element_and_operation():
     assert parts["operation_f1"] == pytest.approx(0.8)  # {type, kansas} against {type, kansas, city}
 
 
+def test_mind2web_typing_the_verb_itself_is_a_word_of_its_own_for_seeclick_only():
+    # Source: SeeClick writes operations as the numbers 2, 3, 4; UGround as words, which a typed word can equal.
+    step = reference(Action(type="type", content="foo", point=at(150, 150)), "mind2web", boxes=(BoxNorm(0, 0, 1, 1),))
+    predicted = replace(step.action, content="type foo")
+    assert verdict("m2w_uground", step, predicted)[1] == 1.0
+    assert verdict("m2w_seeclick", step, predicted)[1] == 0.0
+
+
 def test_mind2web_step_without_a_box_is_the_ceiling_of_one_and_no_step_of_the_other():
     step = reference(Action(type="click"), "mind2web", boxes=())
     assert verdict("m2w_uground", step, click(1, 1)) == (True, 0.0, 0.0)
@@ -258,6 +278,13 @@ POSITION = {"x": 0.5, "y": 0.5}
         (desktop(raw("hotkey", keys=["ctrl", "c"])), Action(type="hotkey", key="cmd c"), 1.0),
         (desktop(raw("hotkey", keys=["ctrl", "c"])), Action(type="hotkey", key="ctrl v"), 0.0),
         (desktop(raw("scroll", position=POSITION, amount=-5)), scroll("up"), 1.0),  # by its verb
+        (desktop(raw("scroll", position=POSITION, amount=-5)), replace(scroll("down"), point=at(500, 500)), 1.0),
+        (
+            desktop(raw("moveTo", position=POSITION), raw("scroll", amount=-5)),
+            replace(scroll("down"), point=at(500, 500)),
+            1.0,
+        ),
+        (desktop(raw("moveTo", position=POSITION), raw("scroll", amount=-5)), scroll("down"), 0.0),
         (desktop(raw("terminate", status="success")), Action(type="finished"), 1.0),
         (desktop(raw("terminate", status="success")), Action(type="call_user"), 0.0),
         (desktop(raw("tripleClick", position=POSITION)), Action(type="triple_click", point=at(500, 500)), 0.0),

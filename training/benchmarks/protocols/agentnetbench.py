@@ -14,7 +14,8 @@
 | source | xlang-ai/OpenCUA 1d70f20, evaluation/agentnetbench/eval.py |
 
 A recorded step is a list of raw actions (moveTo, then dragTo); a canonical prediction is written out in the same form:
-`drag` as moveTo and dragTo, `scroll` with a point as moveTo and scroll, `type` as write.
+`drag` as moveTo and dragTo, `scroll` with a point as moveTo and scroll (as scroll alone for an answer that records no
+moveTo: upstream's first-verb rule would else call every pointed scroll wrong there, the recorded one too), `type` as write.
 
 Quirks kept on purpose; `agentnetbench_strict` has none of them:
 
@@ -213,11 +214,22 @@ def merge_enter(actions: Sequence[RawAction]) -> list[RawAction]:
 
 def _score(reference: ReferenceStep, prediction: Prediction, is_strict: bool) -> StepScore:
     predicted = () if prediction.action is None else written_out(prediction.action)
-    scores = [score_actions(predicted, answer, is_strict=is_strict) for answer in _answers(reference) if answer]
+    scores = [
+        score_actions(_as_answered(predicted, answer), answer, is_strict=is_strict)
+        for answer in _answers(reference)
+        if answer
+    ]
     if not scores:
         return StepScore(is_type_right=False, success=0.0)
     total, grounding, _ = max(scores, key=lambda found: found[0])
     return StepScore(is_type_right=any(found[2] for found in scores), success=total, grounding=grounding)
+
+
+def _as_answered(predicted: Sequence[RawAction], wanted: Sequence[RawAction]) -> Sequence[RawAction]:
+    """A pointed scroll without its moveTo, where the answer records none."""
+    is_pointed_scroll = [action.verb for action in predicted] in (["moveto", "scroll"], ["moveto", "hscroll"])
+    has_move = any(action.verb == "moveto" for action in wanted)
+    return predicted[1:] if is_pointed_scroll and not has_move else predicted
 
 
 def score_step(reference: ReferenceStep, prediction: Prediction) -> StepScore:
@@ -233,7 +245,7 @@ def score_step_strict(reference: ReferenceStep, prediction: Prediction) -> StepS
 _SOURCE = "xlang-ai/OpenCUA 1d70f20, evaluation/agentnetbench/eval.py"
 AGENTNETBENCH = Protocol(
     name="agentnetbench",
-    version=1,
+    version=2,
     title="OpenCUA's AgentNetBench: graded, best of several answers",
     source=_SOURCE,
     score_step=score_step,
@@ -243,7 +255,7 @@ AGENTNETBENCH = Protocol(
 )
 AGENTNETBENCH_STRICT = Protocol(
     name="agentnetbench_strict",
-    version=1,
+    version=2,
     title="as agentnetbench; Enter, scroll direction and key order count, triple clicks score",
     source=f"ours, after {_SOURCE}",
     score_step=score_step_strict,
