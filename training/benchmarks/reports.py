@@ -31,6 +31,10 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     low, high = summary["ci95"]
     by_category = summary["by_category_mean"]
     categories = "" if by_category is None else f", {by_category:.1%} over categories"
+    if summary["by_split_mean"] is not None:
+        categories += f", {summary['by_split_mean']:.1%} over splits"
+    ground, macro_parts = summary["grounding_by_episode_mean"], summary.get("parts_by_episode_mean", {})
+    grounding = "" if ground is None else f" (grounding {ground:.1%})"
     lines = [
         f"{summary['protocol']} version {summary['version']} ({summary['source']})",
         f"steps          {summary['num_steps']} of {summary['num_episodes']} episodes; the whole set: {sizes}",
@@ -38,12 +42,12 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         f"type           {_rate(summary['type'])}",
         f"grounding      {_rate(summary['grounding'])}",
         f"episodes       {_rate(summary['episode_success'])} wholly right",
-        f"macro          {_share(summary['step_success_by_episode_mean'])} mean over episodes{categories}",
+        f"macro          {_share(summary['step_success_by_episode_mean'])} mean over episodes{grounding}{categories}",
         f"unreadable     {summary['parse_failure_rate']:.1%}; without target {summary['not_grounded_rate']:.1%}; "
         f"errors {summary['num_errors']}; without prediction {summary['num_missing']}",
     ]
     for name, part in summary.get("parts", {}).items():
-        lines.append(f"{name:<22} {_rate(part)}")
+        lines.append(f"{name:<22} {_rate(part)}, {_share(macro_parts.get(name))} mean over episodes")
     lines.append("by action type:")
     for name, found in summary["by_action_type"].items():
         lines.append(f"  {name:<16} {_rate(found['step_success'])}, type {_rate(found['type'])}")

@@ -18,6 +18,7 @@ from executors.trajectory import Element
 from training.benchmarks.metrics import score_all, summarise
 from training.benchmarks.protocols import PROTOCOLS, Outcome, Prediction, ReferenceStep, get_protocol
 from training.benchmarks.references import by_id, read_references
+from training.benchmarks.reports import summary_text
 
 PHONE = ImageSize(1080, 2400)
 
@@ -432,6 +433,22 @@ def test_gpt4o_planner_replies_give_the_operation_and_type_figures_that_follow_f
     assert result["type"] == {"rate": round(types_right / 1019, 4), "num": 1019}
     assert result["parts"]["operation_f1"]["rate"] == pytest.approx(sum(f1_scores) / 1019, abs=2e-4)
     assert result["grounding"]["rate"] == 0.0  # a planner's reply has no point
+
+
+def test_mind2web_reports_macro_averages_over_tasks_and_the_mean_of_its_splits():
+    wanted = Action(type="type", content="a b", point=at(500, 500))
+    step = reference(wanted, "mind2web", boxes=(BoxNorm(0.4, 0.4, 0.6, 0.6),))
+    places = [("x/0", "task", wanted), ("x/1", "task", wanted), ("x/2", "task", click(0, 0)), ("y/0", "domain", None)]
+    steps = [replace(step, id=i, episode=i[0], slices={"split": split}) for i, split, _ in places]
+    predictions = {i: Prediction.of(action) for i, _, action in places}
+    result = summarise(PROTOCOLS["m2w_uground"], score_all(PROTOCOLS["m2w_uground"], steps, predictions))
+    assert result["step_success"]["rate"] == result["grounding"]["rate"] == 0.5
+    # Task x has 2 of 3 right, task y none.
+    assert result["step_success_by_episode_mean"] == pytest.approx(1 / 3, abs=1e-4)
+    assert result["grounding_by_episode_mean"] == pytest.approx(1 / 3, abs=1e-4)
+    assert result["parts_by_episode_mean"]["operation_f1"] == pytest.approx(1 / 3, abs=1e-4)
+    assert result["by_split_mean"] == pytest.approx(1 / 3, abs=1e-4)
+    assert "33.3% mean over episodes (grounding 33.3%), 33.3% over splits" in summary_text(result)
 
 
 def test_failed_and_missing_predictions_are_wrong_and_counted_apart():

@@ -7,7 +7,7 @@
 | type | not upstream's: the operation's class is equal | the operation's class is equal (Op_match) |
 | operation F1 (part) | token-set F1 of "OP value", lower case, punctuation tokens dropped | the same without dropping punctuation, OP a number, so that a typed word never equals it |
 | step success | element right and operation F1 = 1 | the same |
-| averages | over steps (micro) and over tasks (macro) | over steps and over tasks; operation F1 is the mean over the three classes (`by_operation_f1`) |
+| averages | over steps (micro) and over tasks (macro: `..._by_episode_mean`) | over steps and over tasks; operation F1 is the mean over the three classes (`by_operation_f1`) |
 | source | OSU-NLP-Group/UGround 3a9b9f2, offline_evaluation/Multimodal-Mind2Web/eval.py | njucckevin/SeeClick 0ef37ac, agent_tasks/mind2web_test.py |
 
 Operations are CLICK, TYPE and SELECT: hovering counts as CLICK, and so does a pressed Enter, which is a click on the
@@ -17,7 +17,8 @@ element there. A planner that asks to scroll on has no operation of these and is
 purpose. `m2w_uground_strict` differs from it in one thing: such steps are left out, as SeeClick does, and the rest stays.
 Difference: upstream adds a wrong step for every step of a task that its file lacks; here a step without a prediction is
 wrong, and a step that the references lack is not counted. A click's value, which upstream would compare, does not
-exist in canonical actions. The one number for the three splits is the mean of their step successes, which the report of the splits shows.
+exist in canonical actions. The one number for the three splits is the mean of their step successes (`by_split_mean` of
+a file that holds them all).
 """  # noqa: E501 - a table's row is one line
 
 from __future__ import annotations
