@@ -184,6 +184,7 @@ def test_prediction_in_every_frame_and_as_a_reply(tmp_path, reference_file, reco
         ({"action": {"type": "click", "point": [7, 7]}}, Outcome.UNREADABLE),
         ({"action": {"type": "click", "point": "x"}, "frame": "1000"}, Outcome.UNREADABLE),
         ({"action": []}, Outcome.UNREADABLE),
+        ({"action": {"type": "click", "point": [10**400, 1]}, "frame": "px"}, Outcome.UNREADABLE),
         ({"reply": "I do not know"}, Outcome.UNREADABLE),
         ({"error": "server down"}, Outcome.FAILED),
     ],
@@ -204,6 +205,7 @@ def test_prediction_that_is_no_action_is_a_wrong_answer_and_no_error_of_the_file
         ('{"id": "ep/0", "action": null, "frame": "cm"}', "field 'frame': 'cm'"),
         ("{", "line 1: not JSON"),
         ("7", "not a JSON object"),
+        ('{"id": "ep/0", "action": null}\n' * 2, "line 2: field 'id': 'ep/0' was predicted before"),
     ],
 )
 def test_broken_prediction_file_is_one_sentence(tmp_path, reference_file, line, problem):
