@@ -58,10 +58,11 @@ def score_all(
 def summarise(protocol: Protocol, scored: Sequence[ScoredStep]) -> dict[str, Any]:
     """The figures of a benchmark as one JSON object.
 
-    "num_steps" counts the protocol's set as far as it was given, "set_sizes" what is published. Every rate stands with
-    its denominator. A figure that no step belongs to is None. "..._by_episode_mean" are macro averages.
-    "by_category_mean" and "by_split_mean" are step success averaged over categories and over splits, for data that have
-    them (of splits more than one): the latter is the one number of Mind2Web's three splits.
+    "num_steps" counts the protocol's set as far as it was given, "set_sizes" what is published, "made_for" the data
+    sets that the rules were written for (none named: any). Every rate stands with its denominator. A figure that no
+    step belongs to is None. "..._by_episode_mean" are macro averages. "by_category_mean" and "by_split_mean" are step
+    success averaged over categories and over splits, for data that have them (of splits more than one): the latter is
+    the one number of Mind2Web's three splits.
 
     Args:
         protocol: whose rules made the verdicts.
@@ -77,6 +78,7 @@ def summarise(protocol: Protocol, scored: Sequence[ScoredStep]) -> dict[str, Any
         "datasets": sorted({s.reference.dataset for s in scored}),
         "num_steps": len(scored),
         "num_episodes": len({s.reference.episode for s in scored}),
+        "made_for": list(protocol.datasets),
         "set_sizes": dict(protocol.set_sizes),
         "step_success": rate(values),
         "ci95": [round(edge, 4) for edge in clustered_rate_interval(values, episodes)],

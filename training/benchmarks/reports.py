@@ -35,8 +35,11 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         categories += f", {summary['by_split_mean']:.1%} over splits"
     ground, macro_parts = summary["grounding_by_episode_mean"], summary.get("parts_by_episode_mean", {})
     grounding = "" if ground is None else f" (grounding {ground:.1%})"
+    foreign = sorted(set(summary["datasets"]) - set(summary["made_for"])) if summary["made_for"] else []
     lines = [
         f"{summary['protocol']} version {summary['version']} ({summary['source']})",
+        *([f"caution        {summary['protocol']} was not made for {', '.join(foreign)}, but for "
+           f"{', '.join(summary['made_for'])}: its rules may leave out what counts there"] if foreign else []),
         f"steps          {summary['num_steps']} of {summary['num_episodes']} episodes; the whole set: {sizes}",
         f"step success   {_rate(summary['step_success'])} (95 % interval {low:.1%} to {high:.1%}, over whole episodes)",
         f"type           {_rate(summary['type'])}",

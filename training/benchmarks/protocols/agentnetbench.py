@@ -77,19 +77,26 @@ class RawAction:
             position, keys = params.get("position"), params.get("keys") or ()
             return cls(
                 verb=str(record["type"]).lower(),
-                point=None if position is None else PointNorm(float(position["x"]), float(position["y"])),
+                point=None if position is None else PointNorm(_finite(position["x"]), _finite(position["y"])),
                 boxes=tuple(_box(found["rel_bbox"]) for found in metadata.get("bboxes") or ()),
                 text=str(params.get("text") or params.get("content") or ""),
                 keys=tuple(map(_key, [keys] if isinstance(keys, str) else keys)),
                 status=str(params.get("status") or ""),
-                amount=float(params.get("amount") or params.get("pixels") or 0.0),
+                amount=_finite(params.get("amount") or params.get("pixels") or 0.0),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"{str(record)[:80]!r} is no AgentNetBench action ({error!r}): mend the record") from None
 
 
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a finite number")
+    return number
+
+
 def _box(values: Sequence[Any]) -> BoxNorm:
-    left, top, width, height = map(float, values)
+    left, top, width, height = map(_finite, values)
     return BoxNorm(left, top, left + width, top + height)
 
 
@@ -197,7 +204,16 @@ def _answers(reference: ReferenceStep) -> list[list[RawAction]]:
             raw[0] = replace(raw[0], boxes=reference.all_boxes)
         return [raw]
     answers = (recorded, *(reference.details.get("alternative_options") or ()))
-    return [merge_enter([RawAction.from_json(action) for action in answer]) for answer in answers]
+    return [raw_actions(answer) for answer in answers]
+
+
+def raw_actions(answer: Sequence[Mapping[str, Any]]) -> list[RawAction]:
+    """One recorded answer, typing and the Enter after it as one action.
+
+    Raises:
+        InputError: one of its actions cannot be read.
+    """
+    return merge_enter([RawAction.from_json(action) for action in answer])
 
 
 def merge_enter(actions: Sequence[RawAction]) -> list[RawAction]:
