@@ -92,6 +92,7 @@ def summarise(protocol: Protocol, scored: Sequence[ScoredStep]) -> dict[str, Any
         "parse_failure_rate": _share(scored, Outcome.UNREADABLE),
         "not_grounded_rate": _share(scored, Outcome.NOT_GROUNDED),
         "num_errors": sum(s.prediction.outcome is Outcome.FAILED for s in scored),
+        "first_error": next((s.prediction.reason for s in scored if s.prediction.outcome is Outcome.FAILED), None),
         "num_missing": sum(s.prediction.outcome is Outcome.MISSING for s in scored),
         "by_action_type": _by_action_type(scored),
     }

@@ -49,6 +49,8 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         f"unreadable     {summary['parse_failure_rate']:.1%}; without target {summary['not_grounded_rate']:.1%}; "
         f"errors {summary['num_errors']}; without prediction {summary['num_missing']}",
     ]
+    if summary["first_error"]:
+        lines.append(f"first error    {summary['first_error']}")
     for name, part in summary.get("parts", {}).items():
         lines.append(f"{name:<22} {_rate(part)}, {_share(macro_parts.get(name))} mean over episodes")
     lines.append("by action type:")

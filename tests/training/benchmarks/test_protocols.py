@@ -461,6 +461,7 @@ def test_failed_and_missing_predictions_are_wrong_and_counted_apart():
     result = summarise(PROTOCOLS["osatlas"], score_all(PROTOCOLS["osatlas"], steps, predictions))
     assert result["step_success"] == {"rate": 0.25, "num": 4}
     assert (result["num_errors"], result["num_missing"], result["parse_failure_rate"]) == (1, 1, 0.25)
+    assert "first error    down" in summary_text(result)
     assert result["episode_success"] == {"rate": 0.0, "num": 1}
 
 
