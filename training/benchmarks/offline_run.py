@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -144,6 +145,9 @@ def evaluate_offline(
             f"{settings.data} holds no step of protocol {protocol.name}'s set "
             f"({', '.join(protocol.datasets) or 'any data set'}): give other data or another protocol"
         )
+    twice = [state_id for state_id, count in Counter(state.id for state in states).items() if count > 1]
+    if twice:
+        raise InputError(f"{settings.data}: step {twice[0]!r} occurs twice: leave one of the episodes out")
     about = {
         **about_data,
         "datasets": sorted({state.references[0].dataset for state in states}),
@@ -226,7 +230,10 @@ class PlannerShelf:
     def config(self, stored: dict[str, Any] | None) -> ForecastConfig:
         """How the planner is asked: as the folder says where the planner is the same, else as the planner says."""
         if stored is not None and stored.get("planner") == self._name:
-            return self._changed(ForecastConfig(**stored["config"]))
+            try:
+                return self._changed(ForecastConfig(**stored["config"]))
+            except (TypeError, ValueError, KeyError) as error:
+                raise InputError(f"the folder's field 'config' is damaged ({error}): give another --out") from None
         return self.load().config
 
     def load(self) -> Planner:
