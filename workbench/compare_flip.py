@@ -166,7 +166,7 @@ def render_parts(flip: Flip, first: str, second: str) -> str:
 def _prediction_cells(result: StepResult) -> str:
     prediction, score = result.prediction, result.score
     action = "" if prediction.action is None else f"<code>{_action(prediction.action)}</code>"
-    words = " ".join(filter(None, (OUTCOME_WORDS[prediction.outcome], prediction.reason)))
+    words = ": ".join(filter(None, (OUTCOME_WORDS[prediction.outcome], prediction.reason)))
     why = f'<span class="tr-soft">{safe_text(words, 200)}</span>' if words else ""
     if score.success is None:
         verdict = "not counted"

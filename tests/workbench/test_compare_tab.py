@@ -128,7 +128,7 @@ def test_flips_are_listed_both_ways_and_opened_on_the_screenshot(parts):
         assert page.count("data:image/png;base64,") == 2  # the screen, once for each side
         assert page.count('data-mark="recorded-1"') >= 2  # the reference on both
         assert page.count("<h4>") == 2 and "To annotation queue" in page
-        assert "no such step could be read" in page
+        assert "no such step could be read: no plan" in page
 
 
 def test_a_flip_shows_the_stored_verdicts_and_parts(parts):
