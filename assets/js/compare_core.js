@@ -5,19 +5,23 @@ const view = kept(VIEW_KEY, { chosen: [], allow: false, panel: "comparison", sho
 const keepView = () => keep(VIEW_KEY, view);
 const question = (more = {}) => ({ chosen: view.chosen, allow: view.allow, shown: view.shown, ...more });
 
-const tell = (sentence) => {
+// One note for each question; it goes when the same question is answered, or the choice changes.
+const notes = {};
+const tell = (about, sentence) => {
+  notes[about] = sentence;
   const box = byId("cmp-page-note");
-  box.textContent = sentence;
-  box.hidden = !sentence;
+  box.textContent = [...new Set(Object.values(notes))].filter(Boolean).join(" ");
+  box.hidden = !box.textContent;
 };
 
 const ask = async (name, asked) => {
   try {
     const answer = await server[name](asked);
-    tell(answer.error ?? "");
+    tell("server", "");
+    tell(name, answer.error ?? "");
     return answer.error ? null : answer;
   } catch (error) {
-    tell(`The server does not answer (${error.message}). Trying again.`);
+    tell("server", `The server does not answer (${error.message}). Trying again.`);
     return null;
   }
 };
@@ -74,6 +78,7 @@ const refreshComparison = async () => {
 };
 
 const choose = (chosen) => {
+  for (const about of ["open", "report", "flips", "flip"]) tell(about, "");
   view.chosen = chosen;
   view.shown = "";
   changed();
@@ -91,7 +96,10 @@ const changed = () => {
 
 const openSaved = async (name) => {
   const answer = await ask("open", { name });
-  if (!answer) return;
+  if (!answer) {
+    if (view.shown === name) view.shown = "";
+    return changed();
+  }
   Object.assign(view, { chosen: answer.chosen, allow: answer.allow, shown: name, pair: null, flip: "" });
   choosePanel("comparison");
   changed();
