@@ -15,9 +15,12 @@ Nothing here needs torch, so the app reads it too.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,6 +119,25 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
                 f"{folder} holds an evaluation with {name} {found.get(name)!r}, not {value!r}: give another --out, "
                 "or the settings it was started with"
             )
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keeps other evaluations out of an existing folder, which would ask the same samples again.
+
+    Raises:
+        OutputError: another one is writing it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise OutputError(f"another evaluation is writing {folder}: wait for it or give another --out") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:

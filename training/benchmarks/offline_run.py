@@ -17,6 +17,7 @@ from training.benchmarks.baselines import BASELINES
 from training.benchmarks.evaluation import (
     Evaluation,
     make_samples,
+    only_writer,
     open_folder,
     read_settings,
     save_results,
@@ -127,6 +128,7 @@ def evaluate_offline(
         InputError: a setting is not allowed, the data hold no step of the protocol's set, or the folder belongs to
             another evaluation.
         MissingFileError: data or planner do not exist.
+        OutputError: the folder cannot be written, or another evaluation is writing it.
     """
     protocol = get_protocol(settings.protocol)
     grounders = {name: _grounder_loader(name) for name in settings.tool_agents}
@@ -158,6 +160,16 @@ def evaluate_offline(
         "config": config_to_json(config),
     }
     open_folder(settings.out, about)
+    with only_writer(settings.out):
+        return _run(settings, states, planner, config, grounders, about, on_progress, should_stop)
+
+
+def _run(
+    settings: OfflineSettings, states: Sequence[State], planner: PlannerShelf, config: ForecastConfig,
+    grounders: Mapping[str, Callable[[], Grounder]], about: dict[str, Any], on_progress: OnProgress | None,
+    should_stop: Callable[[], bool] | None,
+) -> list[dict[str, Any]] | None:  # fmt: skip
+    """Both passes and the figures; None when it was stopped."""
     forecasts = Journal(settings.out / "forecasts.jsonl")
     options = {"on_progress": on_progress, "should_stop": should_stop}
     if not make_forecasts(states, planner.load, forecasts, config, batch_size=settings.batch_size, **options):

@@ -19,7 +19,13 @@ from executors.geometry import BoxNorm, ImageSize, PointNorm
 from executors.trajectory import Element, Observation, Step, Trajectory, write_trajectories
 from tests.training.planner_helpers import COMPACT, ScriptedPlanner
 from training.benchmarks.baselines import RandomBaseline
-from training.benchmarks.evaluation import find_results, load_evaluation, load_folder, stored_summaries
+from training.benchmarks.evaluation import (
+    find_results,
+    load_evaluation,
+    load_folder,
+    only_writer,
+    stored_summaries,
+)
 from training.benchmarks.journal import Journal
 from training.benchmarks.offline import build_states, oracle_grounder, prompt_hash
 from training.benchmarks.offline_run import OfflineSettings, evaluate_offline
@@ -195,6 +201,14 @@ def test_damaged_settings_are_told_by_field(data, tmp_path, field, value):
     path.write_text(json.dumps({**json.loads(path.read_text()), "datasets": [], "config": {"nope": 1}}))
     with pytest.raises(InputError, match="'config' is damaged.*nope"):
         run(data, tmp_path / "out", ScriptedPlanner(GOOD))
+
+
+def test_two_evaluations_never_write_one_folder(data, tmp_path):
+    (tmp_path / "out").mkdir()
+    with only_writer(tmp_path / "out"), pytest.raises(OutputError, match="another evaluation is writing"):
+        run(data, tmp_path / "out", ScriptedPlanner(GOOD))
+    assert not (tmp_path / "out" / "forecasts.jsonl").exists()
+    assert run(data, tmp_path / "out", ScriptedPlanner(GOOD))  # the lock is gone
 
 
 def test_data_with_an_episode_twice_are_refused(tmp_path):
