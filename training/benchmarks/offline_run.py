@@ -223,7 +223,11 @@ def _finish(
 def _grounder_loader(name: str) -> Callable[[], Grounder]:
     if name == ORACLE_AGENT:
         return lambda: oracle_grounder
-    agent = get_tool_agent(name)  # an unknown name is told before anything is loaded
+    try:
+        agent = get_tool_agent(name)  # an unknown name is told before anything is loaded
+    except InputError as error:
+        hint = "" if "@" in name else f"; or {ORACLE_AGENT}, which takes the recorded points"
+        raise InputError(f"{error}{hint}") from None
     return lambda: grounder_of(agent)
 
 

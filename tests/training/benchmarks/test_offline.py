@@ -313,7 +313,7 @@ def test_changed_data_are_refused_even_under_the_same_name(data, tmp_path):
     ("changes", "error", "words"),
     [
         ({"protocol": "osatlass"}, InputError, "choose one of"),
-        ({"tool_agents": ("nobody",)}, InputError, "tool agent 'nobody'"),
+        ({"tool_agents": ("nobody",)}, InputError, "tool agent 'nobody'.*or oracle"),
         ({"data": "/none.jsonl"}, MissingFileError, "check the path"),
         ({"split": "moon"}, InputError, "split 'moon'"),
     ],
