@@ -14,8 +14,8 @@
 | source | xlang-ai/OpenCUA 1d70f20, evaluation/agentnetbench/eval.py |
 
 A recorded step is a list of raw actions (moveTo, then dragTo); a canonical prediction is written out in the same form:
-`drag` as moveTo and dragTo, `scroll` with a point as moveTo and scroll (as scroll alone for an answer that records no
-moveTo: upstream's first-verb rule would else call every pointed scroll wrong there, the recorded one too), `type` as write.
+`drag` as moveTo and dragTo, `scroll` with a point as moveTo and scroll, `type` as write. For an answer that records no
+moveTo a pointed scroll is a scroll alone: the rule of the first verb would else call it wrong, the recorded one, too.
 
 Quirks kept on purpose; `agentnetbench_strict` has none of them:
 
