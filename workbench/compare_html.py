@@ -170,7 +170,8 @@ def _verdicts(pairs: Sequence[PairResult]) -> str:
         if pair.better == NO_DIFFERENCE:
             words = f"{names}: {NO_DIFFERENCE}"
             if pair.num_episodes < LEAST_EPISODES:
-                words += f", with {pair.num_episodes} episodes too few to tell"
+                episodes = "1 episode" if pair.num_episodes == 1 else f"{pair.num_episodes} episodes"
+                words += f", with {episodes} too few to tell"
             items.append(f'<li class="cmp-none"><span aria-hidden="true">=</span> {words}</li>')
         else:
             other = pair.a if pair.better == pair.b else pair.b

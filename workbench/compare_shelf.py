@@ -81,6 +81,14 @@ class EvaluationShelf:
         except OSError as error:
             raise MissingFileError(f"cannot read results {path} ({error.strerror}): evaluate again") from None
 
+    def stamp(self, id: str) -> tuple[int, int] | None:
+        """Time and size of an evaluation's result file, other after every change; None when it is not there."""
+        try:
+            found = self._results_path(id).stat()
+        except OSError:  # a MissingFileError too
+            return None
+        return found.st_mtime_ns, found.st_size
+
     def _results_path(self, id: str) -> Path:
         folder, _, stem = id.rpartition("/")
         if "\0" in id or (folder != "." and not set(folder.split("/")).isdisjoint(("", ".", ".."))):

@@ -61,7 +61,7 @@ class CompareViews:
         return {
             "parts": unseen_parts(pages, ask),
             "known": [row.id for row in rows],
-            "results": page_hash(repr(rows)),
+            "results": page_hash(repr((rows, [self.desk.shelf.stamp(id) for id in choice.ids]))),
             "num_queued": num_queued,
         }
 

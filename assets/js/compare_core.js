@@ -5,19 +5,23 @@ const view = kept(VIEW_KEY, { chosen: [], allow: false, panel: "comparison", sho
 const keepView = () => keep(VIEW_KEY, view);
 const question = (more = {}) => ({ chosen: view.chosen, allow: view.allow, shown: view.shown, ...more });
 
-const tell = (sentence) => {
+// One note for each question; it goes when the same question is answered, or the choice changes.
+const notes = {};
+const tell = (about, sentence) => {
+  notes[about] = sentence;
   const box = byId("cmp-page-note");
-  box.textContent = sentence;
-  box.hidden = !sentence;
+  box.textContent = [...new Set(Object.values(notes))].filter(Boolean).join(" ");
+  box.hidden = !box.textContent;
 };
 
 const ask = async (name, asked) => {
   try {
     const answer = await server[name](asked);
-    tell(answer.error ?? "");
+    tell("server", "");
+    tell(name, answer.error ?? "");
     return answer.error ? null : answer;
   } catch (error) {
-    tell(`The server does not answer (${error.message}). Trying again.`);
+    tell("server", `The server does not answer (${error.message}). Trying again.`);
     return null;
   }
 };
@@ -74,6 +78,7 @@ const refreshComparison = async () => {
 };
 
 const choose = (chosen) => {
+  for (const about of ["open", "report", "flips", "flip"]) tell(about, "");
   view.chosen = chosen;
   view.shown = "";
   changed();
@@ -91,7 +96,10 @@ const changed = () => {
 
 const openSaved = async (name) => {
   const answer = await ask("open", { name });
-  if (!answer) return;
+  if (!answer) {
+    if (view.shown === name) view.shown = "";
+    return changed();
+  }
   Object.assign(view, { chosen: answer.chosen, allow: answer.allow, shown: name, pair: null, flip: "" });
   choosePanel("comparison");
   changed();
@@ -112,6 +120,14 @@ const DARK = ["#58a6ff", "#ff9b5e", "#3ccf9f", "#c9a2ff", "#e3b341", "#ff8cc0", 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon"];
 let figures = [];
 
+// Plotly takes tags in a name as markup, and a long one would leave no room for the curves.
+const escaped = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
+const legendName = (name) => {
+  const letters = [...name];
+  const short = letters.length > 32 ? [...letters.slice(0, 31), "…"] : letters;
+  return short.map((letter) => escaped[letter] ?? letter).join("");
+};
+
 const drawFigures = async () => {
   if (view.panel !== "comparison" || !figures.some((series) => series.length)) return;
   await loadPlotly();
@@ -125,7 +141,7 @@ const drawFigures = async () => {
     const traces = series.map((one, n) => ({
       x: one.t,
       y: one.rate,
-      name: one.name,
+      name: legendName(one.name),
       type: "scatter",
       mode: "lines+markers",
       line: { color: colours[n % colours.length], width: 1.8, dash: ["solid", "dash", "dot"][Math.floor(n / 8) % 3] },
@@ -141,8 +157,9 @@ const drawFigures = async () => {
       hovertemplate: "%{y:.1f} %<extra>%{fullData.name}</extra>",
     }));
     const grid = { gridcolor: colour("--tw-line"), zerolinecolor: colour("--tw-line"), automargin: true };
+    const height = 240 + 20 * Math.ceil(series.length / 3); // the legend's lines stand above the curves
     const layout = {
-      height: 260,
+      height,
       margin: { l: 48, r: 12, t: 8, b: 40 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -151,11 +168,13 @@ const drawFigures = async () => {
       hoverlabel: { bgcolor: colour("--tw-card"), bordercolor: colour("--tw-line"), font: { color: colour("--tw-ink") } },
       xaxis: { ...grid, title: { text: "lookahead t, steps" }, dtick: 1, zeroline: false },
       yaxis: { ...grid, title: { text: "step success, %" }, range: [0, 102] },
-      legend: { orientation: "h", x: 0, y: 1.14 },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
       showlegend: true,
     };
     const config = { displaylogo: false, displayModeBar: false, responsive: true };
-    await Plotly.react(figure.querySelector("div"), traces, layout, config);
+    const box = figure.querySelector("div");
+    box.style.minHeight = `${height}px`; // Plotly drops its own height when the window's width changes
+    await Plotly.react(box, traces, layout, config);
     figure.dataset.drawn = "yes";
   }
 };

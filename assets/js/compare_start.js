@@ -148,11 +148,9 @@ if (!tab.dataset.compareStarted) {
     byId("cmp-form").addEventListener("input", hideOffline);
     byId("cmp-form").addEventListener("input", planSoon);
     const linked = new URLSearchParams(location.search).get("comparison");
+    choosePanel(view.panel);
     if (linked) openSaved(linked);
-    else {
-      choosePanel(view.panel);
-      changed();
-    }
+    else changed();
   });
   setInterval(() => isVisible() && lookNow(), POLL_MS);
 }

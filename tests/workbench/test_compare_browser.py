@@ -73,6 +73,18 @@ def test_two_are_compared_a_flip_is_queued_and_the_report_exported(server: str, 
     other.locator(".cmp-better", has_text="strong is better than weak").wait_for()
 
 
+def test_link_to_a_deleted_comparison_tells_so_and_shows_the_page(server: str, open_page) -> None:
+    page = open_page.open(f"{server}/?comparison=gone")
+    note = page.locator("#cmp-page-note", has_text="no comparison is saved as 'gone'")
+    note.wait_for()
+    page.get_by_label("weak").wait_for()
+    page.wait_for_timeout(5000)  # the lists are asked for again meanwhile, which must not take the note away
+    assert note.is_visible() and page.get_by_role("button", name="Clear the choice").is_visible()
+    assert "comparison=" not in page.url
+    page.get_by_label("weak").check()
+    note.wait_for(state="hidden")
+
+
 def test_an_evaluation_is_launched_watched_and_can_then_be_chosen(server: str, open_page) -> None:
     page = open_page.open(server)
     page.get_by_role("tab", name="Compare", exact=True).click()

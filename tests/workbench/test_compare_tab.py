@@ -95,6 +95,22 @@ def test_no_winner_is_named_where_none_is_shown(parts, tmp_path):
     assert "no difference shown, with 2 episodes too few to tell" in page and "is better than" not in page
 
 
+def test_page_learns_that_chosen_results_were_damaged(parts):
+    ask = {"chosen": IDS}
+    before = parts.views.look(ask)["results"]
+    assert parts.views.look(ask)["results"] == before
+    path = parts.desk.shelf.root / "weak" / "results.grounded.elements.jsonl"
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content[: len(content) // 2])
+        assert parts.views.look(ask)["results"] != before
+        assert "damaged" in parts.views.compare(ask)["html"]
+        path.unlink()
+        assert parts.views.look(ask)["results"] != before
+    finally:
+        path.write_bytes(content)
+
+
 def test_curves_have_every_lookahead_with_its_interval(parts):
     ((weak, strong),) = parts.views.compare({"chosen": IDS})["figures"]
     assert (weak["name"], strong["t"]) == ("weak", [1, 2, 3])
@@ -128,7 +144,7 @@ def test_flips_are_listed_both_ways_and_opened_on_the_screenshot(parts):
         assert page.count("data:image/png;base64,") == 2  # the screen, once for each side
         assert page.count('data-mark="recorded-1"') >= 2  # the reference on both
         assert page.count("<h4>") == 2 and "To annotation queue" in page
-        assert "no such step could be read" in page
+        assert "no such step could be read: no plan" in page
 
 
 def test_a_flip_shows_the_stored_verdicts_and_parts(parts):

@@ -254,13 +254,18 @@ def lookahead_intervals(samples: Sequence[Sample]) -> dict[str, tuple[float, flo
 
 
 def compare_pair(a: Evaluation, b: Evaluation) -> PairResult:
-    """The tests of one pair, not yet corrected; the evaluations must be comparable (`check_comparable`)."""
+    """The tests of one pair, not yet corrected; the evaluations must be comparable (`check_comparable`).
+
+    Of one single episode the interval is (-1, 1): nothing is known.
+    """
     pairs = _paired(a, b)
     differences = [theirs.success - mine.success for mine, theirs in pairs]
     episodes = [mine.episode for mine, _ in pairs]
     only_a = sum(mine.is_right and not theirs.is_right for mine, theirs in pairs)
     only_b = sum(theirs.is_right and not mine.is_right for mine, theirs in pairs)
-    low, high = cluster_bootstrap_interval(differences, episodes)
+    num_episodes = len(set(episodes))
+    # Draws of one single episode all agree, which says nothing about others.
+    low, high = cluster_bootstrap_interval(differences, episodes) if num_episodes > 1 else (-1.0, 1.0)
     return PairResult(
         benchmark=a.benchmark,
         a=a.name,
@@ -270,7 +275,7 @@ def compare_pair(a: Evaluation, b: Evaluation) -> PairResult:
         high=high,
         num_only_a=only_a,
         num_only_b=only_b,
-        num_episodes=len(set(episodes)),
+        num_episodes=num_episodes,
         p_value=mcnemar_exact(only_a, only_b),
         smallest_gap=smallest_detectable_gap(differences, episodes),
     )

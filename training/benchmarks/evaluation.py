@@ -15,9 +15,12 @@ Nothing here needs torch, so the app reads it too.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,25 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
             )
 
 
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keeps other evaluations out of an existing folder, which would ask the same samples again.
+
+    Raises:
+        OutputError: another one is writing it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise OutputError(f"another evaluation is writing {folder}: wait for it or give another --out") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def read_settings(folder: Path) -> dict[str, Any] | None:
     """The settings of an evaluation folder; None when there is no evaluation yet.
 
@@ -129,10 +151,15 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}): evaluate into another folder") from None
     if not isinstance(settings, dict) or settings.get("format") != FORMAT:
         raise InputError(f"{path}: field 'format' is not {FORMAT}: evaluate again with this version")
+    datasets = settings.get("datasets", [])
+    if not isinstance(datasets, list) or not all(isinstance(name, str) for name in datasets):
+        raise InputError(f"{path}: field 'datasets' is not a list of names: evaluate into another folder")
+    if not isinstance(settings.get("config") or {}, dict):
+        raise InputError(f"{path}: field 'config' is not an object: evaluate into another folder")
     return settings
 
 
@@ -240,7 +267,12 @@ def _step_to_json(step: StepResult) -> dict[str, Any]:
 
 
 def sample_from_json(record: Mapping[str, Any]) -> Sample:
-    """The sample of a `sample_to_json` record; raises KeyError, TypeError or ValueError for anything else."""
+    """The sample of a `sample_to_json` record; raises one of `_WRONG_FORM` for anything else."""
+    texts = [record["id"], record["episode"], record["prompt"], *record["slices"], *record["slices"].values()]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("id, episode, prompt and slices are texts")
+    if type(record["index"]) is not int or not record["steps"]:
+        raise ValueError("a sample has a place in its episode and at least one step")
     if record["forecast"] is not None:
         Forecast.from_json(record["forecast"])  # kept as it is; a damaged one is told now and not when it is shown
     return Sample(
@@ -253,18 +285,31 @@ def sample_from_json(record: Mapping[str, Any]) -> Sample:
                 reference=Action.from_json(step["reference"]),
                 target=None if step["target"] is None else box_from_json(step["target"], "target"),
                 prediction=_prediction_from_json(step),
-                score=StepScore(
-                    is_type_right=step["score"]["type"],
-                    success=step["score"]["success"],
-                    grounding=step["score"]["grounding"],
-                    parts=step["score"]["parts"],
-                ),
+                score=_score_from_json(step["score"]),
             )
             for step in record["steps"]
         ),
         slices=record["slices"],
         forecast=record["forecast"],
     )
+
+
+def _score_from_json(record: Mapping[str, Any]) -> StepScore:
+    parts = dict(record["parts"])
+    shares = [value for value in (record["success"], record["grounding"]) if value is not None]
+    if not isinstance(record["type"], bool) or not all(map(_is_share, (*shares, *parts.values()))):
+        raise ValueError("a score is a number 0..1")
+    return StepScore(
+        is_type_right=record["type"], success=record["success"], grounding=record["grounding"], parts=parts
+    )
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 1 + 1e-9  # a mean of ones may be off by rounding
+
+
+_WRONG_FORM = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What reading a damaged record may raise."""
 
 
 def save_results(folder: Path, evaluation: Evaluation, summary: Mapping[str, Any]) -> Path:
@@ -322,6 +367,11 @@ def load_evaluation(path: Path, name: str = "") -> Evaluation:
         for line in lines[1:]:
             number += 1
             samples.append(sample_from_json(json.loads(line)))
+        number = 1
+        if len({sample.id for sample in samples}) < len(samples):
+            raise ValueError("a sample occurs twice")
+        if not isinstance(head["version"], int) or not isinstance(head["protocol"] + head["tool_agent"], str):
+            raise TypeError("protocol and tool agent are names, the version is a number")
         return Evaluation(
             name=name or path.parent.name,
             settings=settings,
@@ -331,7 +381,7 @@ def load_evaluation(path: Path, name: str = "") -> Evaluation:
             samples=tuple(samples),
             folder=path.parent,
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except _WRONG_FORM as error:
         raise InputError(f"{path} line {number}: damaged ({error!r}): run `tracer1 evaluate` again") from None
 
 
@@ -360,20 +410,20 @@ def stored_summaries(root: Path) -> list[dict[str, Any]]:
             share = (summary["step_success"] or {"rate": 0.0})["rate"]
             row = {**summary, "name": path.parent.name, "folder": str(path.parent)}
             found.append((summary["benchmark"], -share, row))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, *_WRONG_FORM):
             continue  # a leaderboard shows what can be read
     return [row for _, _, row in sorted(found, key=lambda item: item[:2])]
 
 
 def _check_summary(summary: Any) -> None:
-    """Raises KeyError, TypeError or ValueError unless what a leaderboard shows is there and of its type."""
+    """Raises one of `_WRONG_FORM` unless what a leaderboard shows is there and of its type."""
     if not all(isinstance(summary[name], str) for name in ("benchmark", "protocol", "tool_agent")):
         raise TypeError("benchmark, protocol and tool agent are names")
     rates = [summary[name] for name in ("step_success", "type", "grounding", "episode_success")]
     low, high = summary["ci95"]
     numbers = [low, high, summary["parse_failure_rate"], *(found["rate"] for found in rates if found is not None)]
-    if not all(isinstance(number, (int, float)) for number in numbers):
-        raise TypeError("a rate is a number")
+    if not all(map(_is_share, numbers)):
+        raise ValueError("a rate is a number 0..1")
 
 
 def summarise_samples(protocol: Protocol, scored: Sequence[ScoredStep], samples: Sequence[Sample]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Journal:
             try:
                 record = json.loads(line)
                 self.records[record["id"]] = record
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 raise InputError(f"{path} line {number}: not a record with an id: mend or remove the line") from None
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:

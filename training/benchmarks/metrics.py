@@ -58,9 +58,11 @@ def score_all(
 def summarise(protocol: Protocol, scored: Sequence[ScoredStep]) -> dict[str, Any]:
     """The figures of a benchmark as one JSON object.
 
-    "num_steps" counts the protocol's set as far as it was given, "set_sizes" what is published. Every rate stands with
-    its denominator. A figure that no step belongs to is None. "by_category_mean" is the mean over categories, for data
-    sets that have them.
+    "num_steps" counts the protocol's set as far as it was given, "set_sizes" what is published, "made_for" the data
+    sets that the rules were written for (none named: any). Every rate stands with its denominator. A figure that no
+    step belongs to is None. "..._by_episode_mean" are macro averages. "by_category_mean" and "by_split_mean" are step
+    success averaged over categories and over splits, for data that have them (of splits more than one): the latter is
+    the one number of Mind2Web's three splits.
 
     Args:
         protocol: whose rules made the verdicts.
@@ -68,7 +70,7 @@ def summarise(protocol: Protocol, scored: Sequence[ScoredStep]) -> dict[str, Any
     """
     successes = [(s, s.score.success) for s in scored if s.score.success is not None]
     values, episodes = [value for _, value in successes], [s.reference.episode for s, _ in successes]
-    by_category = _means(successes, lambda s: s.reference.slices.get("category"))
+    grounded = [(s, s.score.grounding) for s in scored if s.score.grounding is not None]
     summary: dict[str, Any] = {
         "protocol": protocol.name,
         "version": protocol.version,
@@ -76,27 +78,33 @@ def summarise(protocol: Protocol, scored: Sequence[ScoredStep]) -> dict[str, Any
         "datasets": sorted({s.reference.dataset for s in scored}),
         "num_steps": len(scored),
         "num_episodes": len({s.reference.episode for s in scored}),
+        "made_for": list(protocol.datasets),
         "set_sizes": dict(protocol.set_sizes),
         "step_success": rate(values),
         "ci95": [round(edge, 4) for edge in clustered_rate_interval(values, episodes)],
         "type": rate([float(s.score.is_type_right) for s in scored]),
-        "grounding": rate([s.score.grounding for s in scored if s.score.grounding is not None]),
-        "step_success_by_episode_mean": _mean(list(_means(successes, lambda s: s.reference.episode).values())),
-        "by_category_mean": _mean(list(by_category.values())) if by_category else None,
+        "grounding": rate([value for _, value in grounded]),
+        "step_success_by_episode_mean": _mean_over(successes, _episode),
+        "grounding_by_episode_mean": _mean_over(grounded, _episode),
+        "by_category_mean": _mean_over(successes, lambda s: s.reference.slices.get("category")),
+        "by_split_mean": _mean_over(successes, _split) if len({_split(s) for s, _ in successes}) > 1 else None,
         "episode_success": rate(_episode_successes(protocol, scored)),
         "parse_failure_rate": _share(scored, Outcome.UNREADABLE),
         "not_grounded_rate": _share(scored, Outcome.NOT_GROUNDED),
         "num_errors": sum(s.prediction.outcome is Outcome.FAILED for s in scored),
+        "first_error": next((s.prediction.reason for s in scored if s.prediction.outcome is Outcome.FAILED), None),
         "num_missing": sum(s.prediction.outcome is Outcome.MISSING for s in scored),
         "by_action_type": _by_action_type(scored),
     }
-    parts = defaultdict(list)
+    parts: dict[str, list[tuple[ScoredStep, float]]] = defaultdict(list)
     for step in scored:
         for name, value in step.score.parts.items():
-            parts[name].append(value)
+            parts[name].append((step, value))
     if parts:
-        summary["parts"] = {name: rate(found) for name, found in sorted(parts.items())}
-        classes = [_mean(found) for name, found in parts.items() if name.startswith("operation_f1_")]
+        summary["parts"] = {name: rate([value for _, value in found]) for name, found in sorted(parts.items())}
+        means = {name: _mean_over(found, _episode) for name, found in sorted(parts.items())}
+        summary["parts_by_episode_mean"] = means
+        classes = [_mean([v for _, v in found]) for name, found in parts.items() if name.startswith("operation_f1_")]
         if classes:
             summary["by_operation_f1"] = _mean(classes)
     return summary
@@ -115,14 +123,23 @@ def _mean(values: Sequence[float]) -> float | None:
     return round(math.fsum(values) / len(values), 4) if values else None
 
 
-def _means(
-    successes: Sequence[tuple[ScoredStep, float]], key: Callable[[ScoredStep], Hashable]
-) -> dict[Hashable, float]:
+def _episode(step: ScoredStep) -> str:
+    return step.reference.episode
+
+
+def _split(step: ScoredStep) -> str | None:
+    return step.reference.slices.get("split")
+
+
+def _mean_over(
+    values: Sequence[tuple[ScoredStep, float]], key: Callable[[ScoredStep], Hashable | None]
+) -> float | None:
+    """The mean of the groups' means; steps without a group are left out, None without any."""
     groups: dict[Hashable, list[float]] = defaultdict(list)
-    for step, value in successes:
+    for step, value in values:
         if (name := key(step)) is not None:
             groups[name].append(value)
-    return {name: math.fsum(found) / len(found) for name, found in groups.items()}
+    return _mean([math.fsum(found) / len(found) for found in groups.values()])
 
 
 def _episode_successes(protocol: Protocol, scored: Sequence[ScoredStep]) -> list[float]:

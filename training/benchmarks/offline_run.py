@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from training.benchmarks.baselines import BASELINES
 from training.benchmarks.evaluation import (
     Evaluation,
     make_samples,
+    only_writer,
     open_folder,
     read_settings,
     save_results,
@@ -125,6 +127,7 @@ def evaluate_offline(
         InputError: a setting is not allowed, the data hold no step of the protocol's set, or the folder belongs to
             another evaluation.
         MissingFileError: data or planner do not exist.
+        OutputError: the folder cannot be written, or another evaluation is writing it.
     """
     protocol = get_protocol(settings.protocol)
     grounders = {name: _grounder_loader(name) for name in settings.tool_agents}
@@ -143,6 +146,9 @@ def evaluate_offline(
             f"{settings.data} holds no step of protocol {protocol.name}'s set "
             f"({', '.join(protocol.datasets) or 'any data set'}): give other data or another protocol"
         )
+    twice = [state_id for state_id, count in Counter(state.id for state in states).items() if count > 1]
+    if twice:
+        raise InputError(f"{settings.data}: step {twice[0]!r} occurs twice: leave one of the episodes out")
     about = {
         **about_data,
         "datasets": sorted({state.references[0].dataset for state in states}),
@@ -153,6 +159,16 @@ def evaluate_offline(
         "config": config_to_json(config),
     }
     open_folder(settings.out, about)
+    with only_writer(settings.out):
+        return _run(settings, states, planner, config, grounders, about, on_progress, should_stop)
+
+
+def _run(
+    settings: OfflineSettings, states: Sequence[State], planner: PlannerShelf, config: ForecastConfig,
+    grounders: Mapping[str, Callable[[], Grounder]], about: dict[str, Any], on_progress: OnProgress | None,
+    should_stop: Callable[[], bool] | None,
+) -> list[dict[str, Any]] | None:  # fmt: skip
+    """Both passes and the figures; None when it was stopped."""
     forecasts = Journal(settings.out / "forecasts.jsonl")
     options = {"on_progress": on_progress, "should_stop": should_stop}
     if not make_forecasts(states, planner.load, forecasts, config, batch_size=settings.batch_size, **options):
@@ -206,7 +222,11 @@ def _finish(
 def _grounder_loader(name: str) -> Callable[[], Grounder]:
     if name == ORACLE_AGENT:
         return lambda: oracle_grounder
-    agent = get_tool_agent(name)  # an unknown name is told before anything is loaded
+    try:
+        agent = get_tool_agent(name)  # an unknown name is told before anything is loaded
+    except InputError as error:
+        hint = "" if "@" in name else f"; or {ORACLE_AGENT}, which takes the recorded points"
+        raise InputError(f"{error}{hint}") from None
     return lambda: grounder_of(agent)
 
 
@@ -225,7 +245,10 @@ class PlannerShelf:
     def config(self, stored: dict[str, Any] | None) -> ForecastConfig:
         """How the planner is asked: as the folder says where the planner is the same, else as the planner says."""
         if stored is not None and stored.get("planner") == self._name:
-            return self._changed(ForecastConfig(**stored["config"]))
+            try:
+                return self._changed(ForecastConfig(**stored["config"]))
+            except (TypeError, ValueError, KeyError) as error:
+                raise InputError(f"the folder's field 'config' is damaged ({error}): give another --out") from None
         return self.load().config
 
     def load(self) -> Planner:

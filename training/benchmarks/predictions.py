@@ -26,11 +26,12 @@ _POINTS = ("point", "start_point", "end_point")
 
 
 def read_predictions(path: Path, references: Mapping[str, ReferenceStep]) -> dict[str, Prediction]:
-    """The predictions of a file by step id; the last of several for one step counts.
+    """The predictions of a file by step id.
 
     Raises:
         MissingFileError: the file cannot be read.
-        InputError: a line is not as the module says, or names a step that no reference has.
+        InputError: a line is not as the module says, names a step that no reference has, or one that was predicted
+            before.
     """
     predictions: dict[str, Prediction] = {}
     try:
@@ -42,7 +43,9 @@ def read_predictions(path: Path, references: Mapping[str, ReferenceStep]) -> dic
                     record = json.loads(line)
                     if not isinstance(record, dict):
                         raise InputError("not a JSON object")
-                    predictions[_reference(record, references).id] = prediction_of(record, references)
+                    prediction = prediction_of(record, references)
+                    if predictions.setdefault(record["id"], prediction) is not prediction:
+                        raise InputError(f"field 'id': {record['id']!r} was predicted before: keep one of the lines")
                 except InputError as error:
                     raise InputError(f"{path} line {number}: {error}") from None
                 except (ValueError, RecursionError):
@@ -94,7 +97,7 @@ def prediction_of(record: Mapping[str, Any], references: Mapping[str, ReferenceS
         return Prediction.of(None)
     try:
         return Prediction.of(Action.from_json(_to_norm(record["action"], frame, reference)))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         return Prediction(action=None, outcome=Outcome.UNREADABLE, reason=str(error))
 
 

@@ -24,6 +24,7 @@ from executors.actions import Action
 from executors.errors import InputError, MissingFileError
 from executors.geometry import BoxNorm, ImageSize, PointNorm
 from executors.trajectory import Observation, Trajectory, box_from_json, read_trajectories
+from training.benchmarks.protocols.agentnetbench import raw_actions
 from training.benchmarks.protocols.base import ReferenceStep
 
 SLICES = ("app", "platform", "action_type", "length", "difficulty", "split", "category")
@@ -150,7 +151,9 @@ def read_references(path: Path) -> list[ReferenceStep]:
         return _agentnetbench(path)
     first = next(_json_lines(path), (0, {}))[1]
     if "schema_version" in first:
-        return [step for trajectory in read_trajectories(path) for step in trajectory_references(trajectory)]
+        references = [step for trajectory in read_trajectories(path) for step in trajectory_references(trajectory)]
+        _check_ids(path, references)
+        return references
     if "target_blocks" in first:
         return _of_lines(path, _uground_block)
     if "episode_id" in first and "steps" in first:
@@ -183,12 +186,46 @@ def _of_lines(path: Path, read: Any) -> list[ReferenceStep]:
     references: list[ReferenceStep] = []
     for number, record in _json_lines(path):
         try:
-            references.extend(read(record))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            problem = f"field {error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path} line {number}: {problem}: mend or remove the line") from None
+            references.extend(map(_checked, read(record)))
+        except _WRONG_FORM as error:
+            raise InputError(f"{path} line {number}: {_problem(error)}: mend or remove the line") from None
     _check_ids(path, references)
     return references
+
+
+_WRONG_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What reading a record of another form than expected may raise."""
+
+
+def _problem(error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        return f"field {error.args[0]!r} is missing"
+    return str(error) if isinstance(error, InputError) else f"not in the form of this data set ({error})"
+
+
+def _numbers(values: Any, count: int, field: str) -> list[float]:
+    """`count` finite numbers of a field.
+
+    Raises:
+        InputError: it holds anything else.
+    """
+    is_list = isinstance(values, list) and len(values) == count
+    if not is_list or not all(isinstance(v, (int, float)) and abs(v) < _FARTHEST_PX for v in values):
+        raise InputError(f"field {field!r}: {str(values)[:60]} is not a list of {count} numbers")
+    return list(map(float, values))
+
+
+_FARTHEST_PX = 1e9
+"""No screen reaches so far; NaN and infinity do not pass this either."""
+
+
+def _checked(reference: ReferenceStep) -> ReferenceStep:
+    """The reference itself; raises InputError where a name is no text or the action has a wrong argument."""
+    for name, value in {"episode": reference.episode, **reference.slices}.items():
+        if not isinstance(value, str):
+            raise InputError(f"{name} {str(value)[:40]!r} is not text")
+    Action.from_json(reference.action.to_json())
+    return reference
 
 
 def _check_ids(path: Path, references: Sequence[ReferenceStep]) -> None:
@@ -206,16 +243,18 @@ def _ui_s1_episode(record: Mapping[str, Any]) -> Iterator[ReferenceStep]:
     """
     steps = record["steps"]
     checks = [step["check_options"] for step in steps]
-    boxes = [box for check in checks for box in check.get("candidate_bbox", ())]
-    corners = [(box[2], box[3]) for box in boxes] or [(0, 0)]
+    boxes_px = [
+        [_numbers(box, 4, "candidate_bbox") for box in check.get("candidate_bbox", ())] for check in checks
+    ]
+    corners = [(box[2], box[3]) for boxes in boxes_px for box in boxes] or [(0, 0)]
     fits = [
         size
         for size in _PHONES
         if all(x <= size.width_px + _OVERHANG_PX and y <= size.height_px + _OVERHANG_PX for x, y in corners)
     ]
-    size = fits[0] if fits else ImageSize(max(x for x, _ in corners), max(y for _, y in corners))
+    size = fits[0] if fits else ImageSize(int(max(x for x, _ in corners)), int(max(y for _, y in corners)))
     episode = str(record["episode_id"])
-    for number, check in enumerate(checks):
+    for number, (check, boxes) in enumerate(zip(checks, boxes_px, strict=True)):
         action = _ui_s1_action(check, size)
         yield ReferenceStep(
             id=f"{episode}/{number}",
@@ -223,7 +262,7 @@ def _ui_s1_episode(record: Mapping[str, Any]) -> Iterator[ReferenceStep]:
             index=number,
             dataset="android_control",
             action=action,
-            boxes=tuple(_box_px(box, size) for box in check.get("candidate_bbox", ())) or None,
+            boxes=tuple(BoxNorm.from_px(*box, size) for box in boxes) or None,
             image_size=size,
             slices={
                 "platform": "phone",
@@ -241,7 +280,7 @@ def _ui_s1_action(check: Mapping[str, Any], size: ImageSize) -> Action:
     kind = check["action"]
     match kind:
         case "click" | "long_press":
-            x, y = check["coordinate"]
+            x, y = _numbers(check["coordinate"], 2, "coordinate")
             return Action(type=kind, point=PointNorm(x / size.width_px, y / size.height_px))
         case "type":
             return Action(type="type", content=check["text"])
@@ -260,11 +299,6 @@ def _ui_s1_action(check: Mapping[str, Any], size: ImageSize) -> Action:
     raise InputError(f"field 'action': {dict(check)!r} is not an action of AndroidControl")
 
 
-def _box_px(box: Sequence[float], size: ImageSize) -> BoxNorm:
-    left, top, right, bottom = map(float, box)
-    return BoxNorm.from_px(left, top, right, bottom, size)
-
-
 _BLOCK_PX = (1280, 1000)
 _M2W_TYPES = {"CLICK": "click", "HOVER": "click", "ENTER": "click", "TYPE": "type", "SELECT": "select"}
 
@@ -274,10 +308,10 @@ def _uground_block(record: Mapping[str, Any]) -> Iterator[ReferenceStep]:
 
     The page's size is not recorded: the frame is 1280 pixels wide and as high as its lowest box, at least 1000.
     """
-    boxes_px = [(x, y, x + w, y + h) for x, y, w, h in record["bbox"]]
+    boxes_px = [(x, y, x + w, y + h) for x, y, w, h in (_numbers(box, 4, "bbox") for box in record["bbox"])]
     bottom = max([_BLOCK_PX[1], *(int(box[3]) + 1 for box in boxes_px)])
     size = ImageSize(max([_BLOCK_PX[0], *(int(box[2]) + 1 for box in boxes_px)]), bottom)
-    boxes = tuple(_box_px(box, size) for box in boxes_px)
+    boxes = tuple(BoxNorm.from_px(*box, size) for box in boxes_px)
     kind = _M2W_TYPES[record["operation"]]
     value = record["value"] or None
     action = Action(
@@ -314,10 +348,11 @@ def _agentnetbench(folder: Path) -> list[ReferenceStep]:
     references: list[ReferenceStep] = []
     for path in files:
         try:
-            references.extend(_agentnetbench_task(json.loads(path.read_bytes())))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            problem = f"field {error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}: {problem}: mend or remove the file") from None
+            references.extend(map(_checked, _agentnetbench_task(json.loads(path.read_bytes()))))
+        except OSError as error:
+            raise MissingFileError(f"cannot read {path} ({error.strerror}): check the folder") from None
+        except _WRONG_FORM as error:
+            raise InputError(f"{path}: {_problem(error)}: mend or remove the file") from None
     _check_ids(folder, references)
     return references
 
@@ -335,8 +370,10 @@ def _agentnetbench_task(record: Mapping[str, Any]) -> Iterator[ReferenceStep]:
     apps = [*(meta.get("applications") or ()), *(meta.get("websites") or ())]
     complexity = (meta.get("complexity") or {}).get("complexity_score")
     for number, step in enumerate(steps):
-        truth = step["ground_truth_actions"]
+        truth, others = step["ground_truth_actions"], step.get("alternative_options") or []
         action = agentnetbench_action(truth)
+        for answer in others:
+            raw_actions(answer)  # a damaged one is told now and not when it is scored
         groups = {
             "app": ", ".join(map(str, apps)),
             "platform": "desktop",
@@ -351,7 +388,7 @@ def _agentnetbench_task(record: Mapping[str, Any]) -> Iterator[ReferenceStep]:
             index=number,
             dataset="agentnetbench",
             action=action,
-            details={"ground_truth_actions": truth, "alternative_options": step.get("alternative_options") or []},
+            details={"ground_truth_actions": truth, "alternative_options": others},
             slices={name: value for name, value in groups.items() if value},
         )
 
@@ -365,9 +402,7 @@ def agentnetbench_action(actions: Sequence[Mapping[str, Any]]) -> Action:
     >>> agentnetbench_action([{"type": "terminate", "params": {"status": "failure"}}]).type
     'call_user'
     """
-    from training.benchmarks.protocols.agentnetbench import RawAction, merge_enter
-
-    raw = merge_enter([RawAction.from_json(action) for action in actions])
+    raw = raw_actions(actions)
     if not raw or raw[-1].verb not in _AGENTNET_TYPES:
         raise InputError(f"field 'ground_truth_actions': {str(list(actions))[:80]} ends in no known action")
     first, last = raw[0], raw[-1]

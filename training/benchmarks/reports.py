@@ -31,19 +31,28 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     low, high = summary["ci95"]
     by_category = summary["by_category_mean"]
     categories = "" if by_category is None else f", {by_category:.1%} over categories"
+    if summary["by_split_mean"] is not None:
+        categories += f", {summary['by_split_mean']:.1%} over splits"
+    ground, macro_parts = summary["grounding_by_episode_mean"], summary.get("parts_by_episode_mean", {})
+    grounding = "" if ground is None else f" (grounding {ground:.1%})"
+    foreign = sorted(set(summary["datasets"]) - set(summary["made_for"])) if summary["made_for"] else []
     lines = [
         f"{summary['protocol']} version {summary['version']} ({summary['source']})",
+        *([f"caution        {summary['protocol']} was not made for {', '.join(foreign)}, but for "
+           f"{', '.join(summary['made_for'])}: its rules may leave out what counts there"] if foreign else []),
         f"steps          {summary['num_steps']} of {summary['num_episodes']} episodes; the whole set: {sizes}",
         f"step success   {_rate(summary['step_success'])} (95 % interval {low:.1%} to {high:.1%}, over whole episodes)",
         f"type           {_rate(summary['type'])}",
         f"grounding      {_rate(summary['grounding'])}",
         f"episodes       {_rate(summary['episode_success'])} wholly right",
-        f"macro          {_share(summary['step_success_by_episode_mean'])} mean over episodes{categories}",
+        f"macro          {_share(summary['step_success_by_episode_mean'])} mean over episodes{grounding}{categories}",
         f"unreadable     {summary['parse_failure_rate']:.1%}; without target {summary['not_grounded_rate']:.1%}; "
         f"errors {summary['num_errors']}; without prediction {summary['num_missing']}",
     ]
+    if summary["first_error"]:
+        lines.append(f"first error    {summary['first_error']}")
     for name, part in summary.get("parts", {}).items():
-        lines.append(f"{name:<22} {_rate(part)}")
+        lines.append(f"{name:<22} {_rate(part)}, {_share(macro_parts.get(name))} mean over episodes")
     lines.append("by action type:")
     for name, found in summary["by_action_type"].items():
         lines.append(f"  {name:<16} {_rate(found['step_success'])}, type {_rate(found['type'])}")

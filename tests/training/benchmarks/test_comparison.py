@@ -12,7 +12,15 @@ import pytest
 
 from executors.actions import Action
 from executors.errors import InputError
-from training.benchmarks.comparison import NO_DIFFERENCE, NotComparableError, check_comparable, compare, flips
+from training.benchmarks.comparison import (
+    NO_DIFFERENCE,
+    NotComparableError,
+    check_comparable,
+    compare,
+    compare_pair,
+    flips,
+    judge,
+)
 from training.benchmarks.evaluation import (
     Evaluation,
     Sample,
@@ -87,6 +95,12 @@ def test_steps_of_one_episode_are_not_taken_for_independent():
     alone, whole = pair(1), pair(20)
     assert whole.high - whole.low > alone.high - alone.low
     assert (alone.better, whole.better) == ("b", NO_DIFFERENCE)  # three episodes show nothing
+
+
+def test_one_episode_says_nothing_about_others():
+    pair = compare_pair(evaluation("a", flags(20), per_episode=60), evaluation("b", flags(40), per_episode=60))
+    assert (pair.num_episodes, pair.low, pair.high) == (1, -1.0, 1.0)
+    assert judge([pair])[0].better == NO_DIFFERENCE
 
 
 def test_holm_corrects_over_all_pairs_and_benchmarks():

@@ -19,7 +19,13 @@ from executors.geometry import BoxNorm, ImageSize, PointNorm
 from executors.trajectory import Element, Observation, Step, Trajectory, write_trajectories
 from tests.training.planner_helpers import COMPACT, ScriptedPlanner
 from training.benchmarks.baselines import RandomBaseline
-from training.benchmarks.evaluation import find_results, load_evaluation, load_folder, stored_summaries
+from training.benchmarks.evaluation import (
+    find_results,
+    load_evaluation,
+    load_folder,
+    only_writer,
+    stored_summaries,
+)
 from training.benchmarks.journal import Journal
 from training.benchmarks.offline import build_states, oracle_grounder, prompt_hash
 from training.benchmarks.offline_run import OfflineSettings, evaluate_offline
@@ -133,6 +139,84 @@ def test_leaderboard_lists_all_evaluations_best_first_and_skips_what_is_damaged(
     assert [row["name"] for row in stored_summaries(tmp_path / "all")] == ["good", "bad"]
 
 
+def damaged(record, path: tuple, value):
+    """A copy of the record with another value at a place."""
+    copy = json.loads(json.dumps(record))
+    place = copy
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("steps",), []),
+        (("steps", 0, "score", "success"), float("nan")),
+        (("steps", 0, "score", "success"), "1"),
+        (("steps", 0, "score", "grounding"), 7),
+        (("steps", 0, "score", "parts"), {"operation_f1": None}),
+        (("steps", 0, "score", "type"), "yes"),
+        (("slices",), True),
+        (("slices", "length"), 5),
+        (("index",), "0"),
+        (("episode",), None),
+    ],
+)
+def test_damaged_sample_is_told_when_it_is_read(data, tmp_path, path, value):
+    run(data, tmp_path / "out", ScriptedPlanner(GOOD))
+    (results,) = find_results(tmp_path / "out")
+    lines = results.read_text().splitlines()
+    lines[2] = json.dumps(damaged(json.loads(lines[2]), path, value))
+    results.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match="line 3: damaged"):
+        load_evaluation(results)
+
+
+def test_results_with_a_sample_twice_and_bottomless_json_are_damaged(data, tmp_path):
+    run(data, tmp_path / "out", ScriptedPlanner(GOOD))
+    (results,) = find_results(tmp_path / "out")
+    text = results.read_text()
+    results.write_text(text + text.splitlines()[-1] + "\n")
+    with pytest.raises(InputError, match="occurs twice"):
+        load_evaluation(results)
+    results.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="line 1: damaged"):
+        load_evaluation(results)
+    (tmp_path / "out" / "summary.grounded.elements.json").write_text("[" * 100_000)
+    assert stored_summaries(tmp_path) == []
+    (tmp_path / "out" / "forecasts.jsonl").write_text("[" * 100_000 + "\n")
+    with pytest.raises(InputError, match="line 1: not a record"):
+        Journal(tmp_path / "out" / "forecasts.jsonl")
+
+
+@pytest.mark.parametrize(("field", "value"), [("datasets", 5), ("datasets", [[]]), ("config", 7)])
+def test_damaged_settings_are_told_by_field(data, tmp_path, field, value):
+    run(data, tmp_path / "out", ScriptedPlanner(GOOD))
+    path = tmp_path / "out" / "evaluation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(InputError, match=f"field '{field}'"):
+        load_folder(tmp_path / "out")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "datasets": [], "config": {"nope": 1}}))
+    with pytest.raises(InputError, match="'config' is damaged.*nope"):
+        run(data, tmp_path / "out", ScriptedPlanner(GOOD))
+
+
+def test_two_evaluations_never_write_one_folder(data, tmp_path):
+    (tmp_path / "out").mkdir()
+    with only_writer(tmp_path / "out"), pytest.raises(OutputError, match="another evaluation is writing"):
+        run(data, tmp_path / "out", ScriptedPlanner(GOOD))
+    assert not (tmp_path / "out" / "forecasts.jsonl").exists()
+    assert run(data, tmp_path / "out", ScriptedPlanner(GOOD))  # the lock is gone
+
+
+def test_data_with_an_episode_twice_are_refused(tmp_path):
+    write_trajectories(tmp_path / "t.jsonl", [episode("e", step()), episode("e", step())])
+    with pytest.raises(InputError, match="'e/0' occurs twice"):
+        run(tmp_path / "t.jsonl", tmp_path / "out", ScriptedPlanner(GOOD))
+
+
 def test_reactive_asks_for_one_step(data, tmp_path):
     planner = ScriptedPlanner(GOOD)
     (result,) = run(data, tmp_path / "out", planner, reactive=True)
@@ -229,7 +313,7 @@ def test_changed_data_are_refused_even_under_the_same_name(data, tmp_path):
     ("changes", "error", "words"),
     [
         ({"protocol": "osatlass"}, InputError, "choose one of"),
-        ({"tool_agents": ("nobody",)}, InputError, "tool agent 'nobody'"),
+        ({"tool_agents": ("nobody",)}, InputError, "tool agent 'nobody'.*or oracle"),
         ({"data": "/none.jsonl"}, MissingFileError, "check the path"),
         ({"split": "moon"}, InputError, "split 'moon'"),
     ],

@@ -18,6 +18,7 @@ from executors.trajectory import Element
 from training.benchmarks.metrics import score_all, summarise
 from training.benchmarks.protocols import PROTOCOLS, Outcome, Prediction, ReferenceStep, get_protocol
 from training.benchmarks.references import by_id, read_references
+from training.benchmarks.reports import summary_text
 
 PHONE = ImageSize(1080, 2400)
 
@@ -176,7 +177,12 @@ def test_qwen_bbox_opens_an_app_by_name_part_or_icon():
 
 
 def test_qwen_bbox_system_buttons_share_a_verb():
-    assert verdict("qwen_bbox", Action(type="press_back"), Action(type="press_home")) == (True, 0.0, None)
+    back, enter = Action(type="press_back"), Action(type="hotkey", key="enter")
+    assert verdict("qwen_bbox", back, Action(type="press_home")) == (True, 0.0, None)
+    assert verdict("qwen_bbox", enter, back) == (True, 0.0, None)
+    assert verdict("qwen_bbox", enter, enter) == (True, 1.0, None)
+    assert verdict("qwen_bbox", enter, Action(type="hotkey", key="ctrl c")) == (True, 0.0, None)
+    assert verdict("qwen_bbox", back, Action(type="hotkey", key="ctrl c")) == (False, 0.0, None)
 
 
 def test_guir1_needs_no_verb_and_leaves_steps_without_argument_out():
@@ -188,6 +194,13 @@ def test_guir1_needs_no_verb_and_leaves_steps_without_argument_out():
     assert verdict("guir1", scroll("up"), scroll("down"))[1] == 0.0
     assert verdict("guir1", typed("a b c"), typed("a b x"))[1] == 1.0  # F1 of 2/3
     assert verdict("guir1", typed("a b c d"), typed("a x y z"))[1] == 0.0
+
+
+def test_guir1_leaves_the_circle_itself_out():
+    # Source: upstream's "<" where OS-Atlas has "<=".
+    assert verdict("guir1", click(500, 500), click(640, 500)) == (True, 0.0, 0.0)
+    assert verdict("guir1", click(500, 500), click(639, 500)) == (True, 1.0, 1.0)
+    assert verdict("guir1_strict", click(500, 500), click(584, 612))[1] == 0.0  # 84, 112, 140
 
 
 def test_uground500_takes_the_smallest_element_and_equivalent_actions():
@@ -225,6 +238,14 @@ def test_mind2web_needs_element_and_operation():
     assert parts["operation_f1"] == pytest.approx(0.8)  # {type, kansas} against {type, kansas, city}
 
 
+def test_mind2web_typing_the_verb_itself_is_a_word_of_its_own_for_seeclick_only():
+    # Source: SeeClick writes operations as the numbers 2, 3, 4; UGround as words, which a typed word can equal.
+    step = reference(Action(type="type", content="foo", point=at(150, 150)), "mind2web", boxes=(BoxNorm(0, 0, 1, 1),))
+    predicted = replace(step.action, content="type foo")
+    assert verdict("m2w_uground", step, predicted)[1] == 1.0
+    assert verdict("m2w_seeclick", step, predicted)[1] == 0.0
+
+
 def test_mind2web_step_without_a_box_is_the_ceiling_of_one_and_no_step_of_the_other():
     step = reference(Action(type="click"), "mind2web", boxes=())
     assert verdict("m2w_uground", step, click(1, 1)) == (True, 0.0, 0.0)
@@ -258,6 +279,13 @@ POSITION = {"x": 0.5, "y": 0.5}
         (desktop(raw("hotkey", keys=["ctrl", "c"])), Action(type="hotkey", key="cmd c"), 1.0),
         (desktop(raw("hotkey", keys=["ctrl", "c"])), Action(type="hotkey", key="ctrl v"), 0.0),
         (desktop(raw("scroll", position=POSITION, amount=-5)), scroll("up"), 1.0),  # by its verb
+        (desktop(raw("scroll", position=POSITION, amount=-5)), replace(scroll("down"), point=at(500, 500)), 1.0),
+        (
+            desktop(raw("moveTo", position=POSITION), raw("scroll", amount=-5)),
+            replace(scroll("down"), point=at(500, 500)),
+            1.0,
+        ),
+        (desktop(raw("moveTo", position=POSITION), raw("scroll", amount=-5)), scroll("down"), 0.0),
         (desktop(raw("terminate", status="success")), Action(type="finished"), 1.0),
         (desktop(raw("terminate", status="success")), Action(type="call_user"), 0.0),
         (desktop(raw("tripleClick", position=POSITION)), Action(type="triple_click", point=at(500, 500)), 0.0),
@@ -407,6 +435,22 @@ def test_gpt4o_planner_replies_give_the_operation_and_type_figures_that_follow_f
     assert result["grounding"]["rate"] == 0.0  # a planner's reply has no point
 
 
+def test_mind2web_reports_macro_averages_over_tasks_and_the_mean_of_its_splits():
+    wanted = Action(type="type", content="a b", point=at(500, 500))
+    step = reference(wanted, "mind2web", boxes=(BoxNorm(0.4, 0.4, 0.6, 0.6),))
+    places = [("x/0", "task", wanted), ("x/1", "task", wanted), ("x/2", "task", click(0, 0)), ("y/0", "domain", None)]
+    steps = [replace(step, id=i, episode=i[0], slices={"split": split}) for i, split, _ in places]
+    predictions = {i: Prediction.of(action) for i, _, action in places}
+    result = summarise(PROTOCOLS["m2w_uground"], score_all(PROTOCOLS["m2w_uground"], steps, predictions))
+    assert result["step_success"]["rate"] == result["grounding"]["rate"] == 0.5
+    # Task x has 2 of 3 right, task y none.
+    assert result["step_success_by_episode_mean"] == pytest.approx(1 / 3, abs=1e-4)
+    assert result["grounding_by_episode_mean"] == pytest.approx(1 / 3, abs=1e-4)
+    assert result["parts_by_episode_mean"]["operation_f1"] == pytest.approx(1 / 3, abs=1e-4)
+    assert result["by_split_mean"] == pytest.approx(1 / 3, abs=1e-4)
+    assert "33.3% mean over episodes (grounding 33.3%), 33.3% over splits" in summary_text(result)
+
+
 def test_failed_and_missing_predictions_are_wrong_and_counted_apart():
     steps = [replace(reference(click(500, 500)), id=f"1/{n}", index=n) for n in range(4)]
     predictions = {
@@ -417,6 +461,7 @@ def test_failed_and_missing_predictions_are_wrong_and_counted_apart():
     result = summarise(PROTOCOLS["osatlas"], score_all(PROTOCOLS["osatlas"], steps, predictions))
     assert result["step_success"] == {"rate": 0.25, "num": 4}
     assert (result["num_errors"], result["num_missing"], result["parse_failure_rate"]) == (1, 1, 0.25)
+    assert "first error    down" in summary_text(result)
     assert result["episode_success"] == {"rate": 0.0, "num": 1}
 
 

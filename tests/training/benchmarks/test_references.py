@@ -117,6 +117,10 @@ def test_agentnetbench_action_that_is_unknown_is_named():
         agentnetbench_action([{"type": "sing", "params": {}}])
 
 
+def ui_s1(**check) -> str:
+    return json.dumps({"episode_id": 1, "steps": [{"check_options": check}]})
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -126,7 +130,16 @@ def test_agentnetbench_action_that_is_unknown_is_named():
         ('{"episode_id": 1, "steps": [{}]}', "line 1: field 'check_options' is missing"),
         ('{"episode_id": 1, "steps": 3}', "line 1"),
         ('{"episode_id": 1, "steps": [{"check_options": {"action": "fly"}}]}', "line 1.*AndroidControl"),
-        ('{"target_blocks": {}, "bbox": [[1, 2, 3]]}', "line 1"),
+        ('{"target_blocks": {}, "bbox": [[1, 2, 3]]}', "line 1: field 'bbox'.*4 numbers"),
+        (ui_s1(action="click", coordinate=[float("nan"), 1]), "line 1: field 'coordinate'.*2 numbers"),
+        (ui_s1(action="click", coordinate=[10**400, 1]), "line 1: field 'coordinate'"),
+        (ui_s1(action="click", coordinate=[5000, 1]), "line 1: .*field 'point'"),
+        (ui_s1(action="click", coordinate=[1, 1], candidate_bbox=[[0, 0, "1", 1]]), "line 1: field 'candidate_bbox'"),
+        (ui_s1(action="type", text=5), "line 1: .*field 'content'"),
+        (ui_s1(action="swipe", direction="sideways"), "line 1: .*field 'direction'"),
+        ('{"target_blocks": {}, "bbox": [], "operation": "CLICK", "value": "", "total_steps": 1, "step": 0, '
+         '"annotation_id": "a", "action_uid": "u", "website": ["w"], "domain": "d", "split": "s"}',
+         "line 1: app .*is not text"),
         ("", "holds no references"),
     ],
 )
@@ -145,10 +158,31 @@ def test_missing_references_and_an_empty_folder_are_told(tmp_path):
 
 
 def test_step_that_occurs_twice_is_refused(tmp_path):
-    line = json.dumps({"episode_id": 7, "steps": [{"check_options": {"action": "wait"}}]})
+    line = ui_s1(action="wait")
     (tmp_path / "r.jsonl").write_text(f"{line}\n{line}\n")
-    with pytest.raises(InputError, match="'7/0' occurs twice"):
+    with pytest.raises(InputError, match="'1/0' occurs twice"):
         read_references(tmp_path / "r.jsonl")
+    write_trajectories(tmp_path / "t.jsonl", [trajectory(CLICK), trajectory(CLICK)])
+    with pytest.raises(InputError, match="'ep/0' occurs twice"):
+        read_references(tmp_path / "t.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"alternative_options": 5}, "not in the form"),
+        ({"alternative_options": [[{"type": "click", "params": {"position": {"x": 10**400, "y": 0}}}]]}, "mend"),
+        ({"ground_truth_actions": [{"type": "scroll", "params": {"amount": float("nan")}}]}, "not a finite number"),
+    ],
+)
+def test_broken_agentnetbench_task_is_told_when_it_is_read(tmp_path, change, problem):
+    step = {"ground_truth_actions": [{"type": "wait", "params": {}}], **change}
+    (tmp_path / "a.json").write_text(json.dumps({"task_id": "a", "steps": [step]}))
+    with pytest.raises(InputError, match=rf"a\.json.*{problem}"):
+        read_references(tmp_path)
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"a\.json"):
+        read_references(tmp_path)
 
 
 @pytest.fixture
@@ -185,6 +219,7 @@ def test_prediction_in_every_frame_and_as_a_reply(tmp_path, reference_file, reco
         ({"action": {"type": "click", "point": [7, 7]}}, Outcome.UNREADABLE),
         ({"action": {"type": "click", "point": "x"}, "frame": "1000"}, Outcome.UNREADABLE),
         ({"action": []}, Outcome.UNREADABLE),
+        ({"action": {"type": "click", "point": [10**400, 1]}, "frame": "px"}, Outcome.UNREADABLE),
         ({"reply": "I do not know"}, Outcome.UNREADABLE),
         ({"error": "server down"}, Outcome.FAILED),
     ],
@@ -205,6 +240,7 @@ def test_prediction_that_is_no_action_is_a_wrong_answer_and_no_error_of_the_file
         ('{"id": "ep/0", "action": null, "frame": "cm"}', "field 'frame': 'cm'"),
         ("{", "line 1: not JSON"),
         ("7", "not a JSON object"),
+        ('{"id": "ep/0", "action": null}\n' * 2, "line 2: field 'id': 'ep/0' was predicted before"),
     ],
 )
 def test_broken_prediction_file_is_one_sentence(tmp_path, reference_file, line, problem):
@@ -224,6 +260,9 @@ def test_score_prints_protocol_version_steps_and_published_scores(tmp_path, refe
     assert main(["score", "osatlas", *args]) == 0
     text = capsys.readouterr().out
     assert "osatlas version 1" in text and "not run here" in text and "UI-TARS-7B" in text
+    assert "not made for" not in text
+    assert main(["score", "m2w_uground", *args]) == 0
+    assert "m2w_uground was not made for android_control, but for mind2web" in capsys.readouterr().out
 
 
 def test_score_refuses_a_missing_file_with_exit_code_2(tmp_path, reference_file, capsys):

@@ -14,7 +14,8 @@
 | source | xlang-ai/OpenCUA 1d70f20, evaluation/agentnetbench/eval.py |
 
 A recorded step is a list of raw actions (moveTo, then dragTo); a canonical prediction is written out in the same form:
-`drag` as moveTo and dragTo, `scroll` with a point as moveTo and scroll, `type` as write.
+`drag` as moveTo and dragTo, `scroll` with a point as moveTo and scroll, `type` as write. For an answer that records no
+moveTo a pointed scroll is a scroll alone: the rule of the first verb would else call it wrong, the recorded one, too.
 
 Quirks kept on purpose; `agentnetbench_strict` has none of them:
 
@@ -76,19 +77,26 @@ class RawAction:
             position, keys = params.get("position"), params.get("keys") or ()
             return cls(
                 verb=str(record["type"]).lower(),
-                point=None if position is None else PointNorm(float(position["x"]), float(position["y"])),
+                point=None if position is None else PointNorm(_finite(position["x"]), _finite(position["y"])),
                 boxes=tuple(_box(found["rel_bbox"]) for found in metadata.get("bboxes") or ()),
                 text=str(params.get("text") or params.get("content") or ""),
                 keys=tuple(map(_key, [keys] if isinstance(keys, str) else keys)),
                 status=str(params.get("status") or ""),
-                amount=float(params.get("amount") or params.get("pixels") or 0.0),
+                amount=_finite(params.get("amount") or params.get("pixels") or 0.0),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"{str(record)[:80]!r} is no AgentNetBench action ({error!r}): mend the record") from None
 
 
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a finite number")
+    return number
+
+
 def _box(values: Sequence[Any]) -> BoxNorm:
-    left, top, width, height = map(float, values)
+    left, top, width, height = map(_finite, values)
     return BoxNorm(left, top, left + width, top + height)
 
 
@@ -196,7 +204,16 @@ def _answers(reference: ReferenceStep) -> list[list[RawAction]]:
             raw[0] = replace(raw[0], boxes=reference.all_boxes)
         return [raw]
     answers = (recorded, *(reference.details.get("alternative_options") or ()))
-    return [merge_enter([RawAction.from_json(action) for action in answer]) for answer in answers]
+    return [raw_actions(answer) for answer in answers]
+
+
+def raw_actions(answer: Sequence[Mapping[str, Any]]) -> list[RawAction]:
+    """One recorded answer, typing and the Enter after it as one action.
+
+    Raises:
+        InputError: one of its actions cannot be read.
+    """
+    return merge_enter([RawAction.from_json(action) for action in answer])
 
 
 def merge_enter(actions: Sequence[RawAction]) -> list[RawAction]:
@@ -213,11 +230,22 @@ def merge_enter(actions: Sequence[RawAction]) -> list[RawAction]:
 
 def _score(reference: ReferenceStep, prediction: Prediction, is_strict: bool) -> StepScore:
     predicted = () if prediction.action is None else written_out(prediction.action)
-    scores = [score_actions(predicted, answer, is_strict=is_strict) for answer in _answers(reference) if answer]
+    scores = [
+        score_actions(_as_answered(predicted, answer), answer, is_strict=is_strict)
+        for answer in _answers(reference)
+        if answer
+    ]
     if not scores:
         return StepScore(is_type_right=False, success=0.0)
     total, grounding, _ = max(scores, key=lambda found: found[0])
     return StepScore(is_type_right=any(found[2] for found in scores), success=total, grounding=grounding)
+
+
+def _as_answered(predicted: Sequence[RawAction], wanted: Sequence[RawAction]) -> Sequence[RawAction]:
+    """A pointed scroll without its moveTo, where the answer records none."""
+    is_pointed_scroll = [action.verb for action in predicted] in (["moveto", "scroll"], ["moveto", "hscroll"])
+    has_move = any(action.verb == "moveto" for action in wanted)
+    return predicted[1:] if is_pointed_scroll and not has_move else predicted
 
 
 def score_step(reference: ReferenceStep, prediction: Prediction) -> StepScore:
@@ -233,7 +261,7 @@ def score_step_strict(reference: ReferenceStep, prediction: Prediction) -> StepS
 _SOURCE = "xlang-ai/OpenCUA 1d70f20, evaluation/agentnetbench/eval.py"
 AGENTNETBENCH = Protocol(
     name="agentnetbench",
-    version=1,
+    version=2,
     title="OpenCUA's AgentNetBench: graded, best of several answers",
     source=_SOURCE,
     score_step=score_step,
@@ -243,7 +271,7 @@ AGENTNETBENCH = Protocol(
 )
 AGENTNETBENCH_STRICT = Protocol(
     name="agentnetbench_strict",
-    version=1,
+    version=2,
     title="as agentnetbench; Enter, scroll direction and key order count, triple clicks score",
     source=f"ours, after {_SOURCE}",
     score_step=score_step_strict,

@@ -17,7 +17,11 @@ from executors.trajectory import Element
 
 
 class Outcome(StrEnum):
-    """How a prediction came about; all but `OK` are wrong answers in every protocol, counted apart."""
+    """How a prediction came about, each counted apart.
+
+    Without an action it is wrong in every protocol. `NOT_GROUNDED` is judged by what it still says: a scroll whose
+    target was not found has a direction.
+    """
 
     OK = "ok"
     UNREADABLE = "unreadable"

@@ -4,7 +4,7 @@
 |---|---|
 | set | AndroidControl-High and -Low: 7,708 steps, OS-Atlas's set; GUI-Odyssey |
 | type | the verb is equal |
-| grounding | over all recorded clicks and long presses: the point lies within 0.14 in the normalised frame |
+| grounding | over all recorded clicks and long presses: the point lies nearer than 0.14 in the normalised frame; on the circle itself it is wrong, unlike in `osatlas` |
 | "step success" | (grounding hits + text hits) / (grounding steps + text steps); text steps are typing, opening an app, scrolling and selecting |
 | text | token-set F1 >= 0.5, or one inside the other when both are single words |
 | source | ritzz-ai/GUI-R1 d43eea2; issue 34 |
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from executors.actions import Action
 from training.benchmarks.protocols.base import Prediction, Protocol, ReferenceStep, StepScore
-from training.benchmarks.protocols.matching import is_near, set_f1, text_of, tokens
+from training.benchmarks.protocols.matching import is_nearer, set_f1, text_of, tokens
 from training.benchmarks.protocols.osatlas import includes
 
 _POINTED = frozenset({"click", "long_press", "left_double", "right_single", "hover"})
@@ -49,7 +49,7 @@ def score_step(reference: ReferenceStep, prediction: Prediction) -> StepScore:
     action, wanted = prediction.action, reference.action
     is_type_right = action is not None and action.type == wanted.type
     if wanted.type in _POINTED:
-        hit = float(action is not None and is_near(action.point, wanted.point))
+        hit = float(action is not None and is_nearer(action.point, wanted.point))
         return StepScore(is_type_right=is_type_right, success=hit, grounding=hit)
     if wanted.type in _TEXTUAL:
         hit = float(action is not None and is_text_right(_argument(action), _argument(wanted)))
@@ -74,7 +74,7 @@ def _argument(action: Action) -> str:
 _SOURCE = "ritzz-ai/GUI-R1 d43eea2"
 GUIR1 = Protocol(
     name="guir1",
-    version=1,
+    version=2,
     title="GUI-R1's script: verbs are not required, steps without argument are left out",
     source=_SOURCE,
     score_step=score_step,
@@ -86,7 +86,7 @@ GUIR1 = Protocol(
 )
 GUIR1_STRICT = Protocol(
     name="guir1_strict",
-    version=1,
+    version=2,
     title="as guir1, the verb required and every step counted",
     source=f"ours, after {_SOURCE}",
     score_step=score_step_strict,

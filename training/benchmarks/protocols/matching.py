@@ -10,7 +10,7 @@ from executors.geometry import BoxNorm, PointNorm
 SCREEN_SHARE = 0.14
 """OS-Atlas's radius: 14 % of each side of the screen, a circle in the normalised frame."""
 _SLACK = 1e-9
-"""Upstream compares whole thousandths; without the slack 0.64 - 0.5 would be more than 0.14."""
+"""Upstream compares whole thousandths; without the slack 0.64 - 0.5 would not be 0.14."""
 
 
 def is_near(point: PointNorm | None, wanted: PointNorm | None, radius: float = SCREEN_SHARE) -> bool:
@@ -22,6 +22,15 @@ def is_near(point: PointNorm | None, wanted: PointNorm | None, radius: float = S
     False
     """
     return point is not None and wanted is not None and point.distance(wanted) <= radius + _SLACK
+
+
+def is_nearer(point: PointNorm | None, wanted: PointNorm | None, radius: float = SCREEN_SHARE) -> bool:
+    """As `is_near`, the edge left out.
+
+    >>> is_nearer(PointNorm(0.64, 0.5), PointNorm(0.5, 0.5)), is_nearer(PointNorm(0.639, 0.5), PointNorm(0.5, 0.5))
+    (False, True)
+    """
+    return point is not None and wanted is not None and point.distance(wanted) < radius - _SLACK
 
 
 def is_in_any(point: PointNorm | None, boxes: Iterable[BoxNorm]) -> bool:

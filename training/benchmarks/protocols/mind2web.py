@@ -5,9 +5,9 @@
 | sets | test_task 1,338, test_website 1,019, test_domain 4,050 steps | the same splits; steps without a box are skipped |
 | element (grounding) | the point lies in any positive box | in the step's first box, its edges rounded to three decimals of the image |
 | type | not upstream's: the operation's class is equal | the operation's class is equal (Op_match) |
-| operation F1 (part) | token-set F1 of "OP value", lower case, punctuation tokens dropped | the same without dropping punctuation |
+| operation F1 (part) | token-set F1 of "OP value", lower case, punctuation tokens dropped | the same without dropping punctuation, OP a number, so that a typed word never equals it |
 | step success | element right and operation F1 = 1 | the same |
-| averages | over steps (micro) and over tasks (macro) | over steps and over tasks; operation F1 is the mean over the three classes (`by_operation_f1`) |
+| averages | over steps (micro) and over tasks (macro: `..._by_episode_mean`) | over steps and over tasks; operation F1 is the mean over the three classes (`by_operation_f1`) |
 | source | OSU-NLP-Group/UGround 3a9b9f2, offline_evaluation/Multimodal-Mind2Web/eval.py | njucckevin/SeeClick 0ef37ac, agent_tasks/mind2web_test.py |
 
 Operations are CLICK, TYPE and SELECT: hovering counts as CLICK, and so does a pressed Enter, which is a click on the
@@ -17,7 +17,8 @@ element there. A planner that asks to scroll on has no operation of these and is
 purpose. `m2w_uground_strict` differs from it in one thing: such steps are left out, as SeeClick does, and the rest stays.
 Difference: upstream adds a wrong step for every step of a task that its file lacks; here a step without a prediction is
 wrong, and a step that the references lack is not counted. A click's value, which upstream would compare, does not
-exist in canonical actions. The one number for the three splits is the mean of their step successes, which the report of the splits shows.
+exist in canonical actions. The one number for the three splits is the mean of their step successes (`by_split_mean` of
+a file that holds them all).
 """  # noqa: E501 - a table's row is one line
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from training.benchmarks.protocols.base import Prediction, Protocol, ReferenceSt
 from training.benchmarks.protocols.matching import is_in_any, set_f1, tokens
 
 _OPERATIONS = {"click": "click", "hover": "click", "type": "type", "select": "select"}
+_NUMBERS = {"click": "4", "type": "3", "select": "2"}
+"""SeeClick's numbers of the operations."""
 
 
 def operation(action: Action | None) -> str:
@@ -47,24 +50,38 @@ def operation(action: Action | None) -> str:
     return f"{verb} {(value or '').strip()}".strip().lower()
 
 
-def operation_f1(action: Action | None, reference: Action, *, drops_punctuation: bool) -> float:
-    """F1 of the two operations' sets of tokens, 0..1.
+def operation_f1_uground(action: Action | None, reference: Action) -> float:
+    """F1 of the two operations' sets of words, 0..1; the verb is a word like those of the value.
 
-    >>> operation_f1(Action(type="type", content="Kansas City"), Action(type="type", content="kansas"),
-    ...              drops_punctuation=True)
+    >>> operation_f1_uground(Action(type="type", content="Kansas City"), Action(type="type", content="kansas !"))
     0.8
     """
-    mine, theirs = tokens(operation(action)), tokens(operation(reference))
-    if drops_punctuation:
-        mine, theirs = ({t for t in some if t not in string.punctuation} for some in (mine, theirs))
+    mine, theirs = (
+        {token for token in tokens(operation(some)) if token not in string.punctuation} for some in (action, reference)
+    )
     return set_f1(mine, theirs)
+
+
+def operation_f1_seeclick(action: Action | None, reference: Action) -> float:
+    """F1 of the two operations' sets of words, 0..1; the verb is a number there, equal to no word but that number.
+
+    >>> operation_f1_seeclick(Action(type="type", content="type foo"), Action(type="type", content="foo"))
+    0.8
+    """
+    mine, theirs = (_numbered(operation(some)) for some in (action, reference))
+    return set_f1(mine, theirs)
+
+
+def _numbered(text: str) -> set[str]:
+    verb, _, value = text.partition(" ")
+    return tokens(f"{_NUMBERS.get(verb, verb)} {value}")
 
 
 def score_step_uground(reference: ReferenceStep, prediction: Prediction) -> StepScore:
     """UGround's verdict; a step without a box has a wrong element."""
     action = prediction.action
     element = float(action is not None and is_in_any(action.point, reference.all_boxes))
-    return _score(action, reference.action, element, operation_f1(action, reference.action, drops_punctuation=True))
+    return _score(action, reference.action, element, operation_f1_uground(action, reference.action))
 
 
 def score_step_seeclick(reference: ReferenceStep, prediction: Prediction) -> StepScore:
@@ -72,7 +89,7 @@ def score_step_seeclick(reference: ReferenceStep, prediction: Prediction) -> Ste
     action = prediction.action
     boxes = [_rounded(box) for box in reference.all_boxes[:1]]
     element = float(action is not None and is_in_any(action.point, boxes))
-    return _score(action, reference.action, element, operation_f1(action, reference.action, drops_punctuation=False))
+    return _score(action, reference.action, element, operation_f1_seeclick(action, reference.action))
 
 
 def _score(action: Action | None, wanted: Action, element: float, f1: float) -> StepScore:
@@ -124,7 +141,7 @@ M2W_UGROUND_STRICT = Protocol(
 )
 M2W_SEECLICK = Protocol(
     name="m2w_seeclick",
-    version=1,
+    version=2,
     title="SeeClick's Mind2Web: the first box, steps without one skipped",
     source="njucckevin/SeeClick 0ef37ac, agent_tasks/mind2web_test.py",
     score_step=score_step_seeclick,

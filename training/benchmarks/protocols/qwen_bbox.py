@@ -16,21 +16,22 @@ Quirks kept on purpose; `qwen_bbox_strict` has none of them:
 Differences: upstream compares the finger's direction of a swipe with the recorded direction; we compare what is revealed,
 since both sides are canonical. Upstream also counts opened apps among the correct clicks, though not among all clicks;
 we do not. Boxes of a step come from the accessibility tree by an unpublished rule; without recorded boxes only the
-distance decides. The system buttons back, home and recent apps are verbs of their own here and one there, which shows
-in the type figure alone: any of them for another counts as the right verb.
+distance decides. The system buttons back, home, recent apps and Enter are verbs of their own here and one there, which
+shows in the type figure alone: any of them for another counts as the right verb.
 """  # noqa: E501 - a table's row is one line
 
 from __future__ import annotations
 
 import math
 
+from executors.actions import Action
 from executors.geometry import ImageSize, PointNorm
 from training.benchmarks.protocols.base import Prediction, Protocol, ReferenceStep, StepScore
 from training.benchmarks.protocols.matching import enlarged, is_in_any, is_same, text_of
 
 BOX_FACTOR = 1.2
 PIXEL_SHARE = 0.04
-_BUTTONS = frozenset({"press_back", "press_home", "press_appselect"})
+_BUTTONS = {"press_back": "back", "press_home": "home", "press_appselect": "menu"}
 _USUAL_SCREEN = ImageSize(1080, 2400)
 """AndroidControl's usual screen, for steps that record no size; only the ratio of its sides matters here."""
 
@@ -74,7 +75,8 @@ def _score(reference: ReferenceStep, prediction: Prediction, *, is_strict: bool)
     grounding = 0.0 if wanted.type == "click" else None
     if action is None:
         return StepScore(is_type_right=False, success=0.0, grounding=grounding)
-    is_same_verb = action.type == wanted.type or {action.type, wanted.type} <= _BUTTONS
+    button, wanted_button = _button(action), _button(wanted)
+    is_same_verb = action.type == wanted.type or bool(button and wanted_button)
     if wanted.type == "open_app" and action.type == "click" and reference.all_boxes and not is_strict:
         hit = is_click_right(reference, action.point, reference.all_boxes[0].center)
         return StepScore(is_type_right=True, success=float(hit))
@@ -90,8 +92,14 @@ def _score(reference: ReferenceStep, prediction: Prediction, *, is_strict: bool)
         case "scroll":
             is_right = action.direction == wanted.direction
         case _:
-            is_right = action.type == wanted.type
+            is_right = button == wanted_button and (bool(button) or action.key == wanted.key)
     return StepScore(is_type_right=True, success=float(is_right), grounding=grounding)
+
+
+def _button(action: Action) -> str:
+    """Upstream's system button; "" for none. Its Enter is a key of its own here."""
+    is_enter = action.type == "hotkey" and action.key in ("enter", "return")
+    return "enter" if is_enter else _BUTTONS.get(action.type, "")
 
 
 def includes(reference: ReferenceStep) -> bool:
@@ -102,7 +110,7 @@ def includes(reference: ReferenceStep) -> bool:
 _SOURCE = "Reallm-Labs/InfiGUI-R1 d280ab8 and X-PLUG/MobileAgent UI-S1, evaluate_android_control_action"
 QWEN_BBOX = Protocol(
     name="qwen_bbox",
-    version=1,
+    version=2,
     title="Qwen2.5-VL's and InfiGUI-R1's AndroidControl: enlarged boxes or 4 % in pixels",
     source=_SOURCE,
     score_step=score_step,
@@ -114,7 +122,7 @@ QWEN_BBOX = Protocol(
 )
 QWEN_BBOX_STRICT = Protocol(
     name="qwen_bbox_strict",
-    version=1,
+    version=2,
     title="as qwen_bbox, texts equal and apps opened by name",
     source=f"ours, after {_SOURCE}",
     score_step=score_step_strict,
