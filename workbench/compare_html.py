@@ -156,7 +156,7 @@ def _render_benchmark(result: BenchmarkComparison, number: int) -> str:
     return (
         f'<section class="tw-card cmp-result" data-id="{safe_text(result.benchmark, 300)}">'
         f'<h2 class="cmp-title">{name_html(result.benchmark, 200)}</h2><p class="tr-soft">{version}</p>'
-        f"{_verdicts(result.pairs)}{_scores(result.scores)}{_pairs(result.pairs)}"
+        f"{_verdicts(result.pairs)}{_scores(result.scores, is_live=result.is_live)}{_pairs(result.pairs)}"
         f'<figure class="cmp-figure" data-figure="{number}" hidden><figcaption>Step success by lookahead, with 95 % '
         "intervals over whole episodes</figcaption><div></div></figure>"
         f"{_slices(result)}{render_published(published_for(result.protocol, result.datasets))}</section>"
@@ -182,12 +182,15 @@ def _verdicts(pairs: Sequence[PairResult]) -> str:
     return f'<ul class="cmp-verdicts">{"".join(items)}</ul>'
 
 
-def _scores(scores: Sequence[Score]) -> str:
+def _scores(scores: Sequence[Score], *, is_live: bool) -> str:
     has_stability = any(score.stability is not None for score in scores)
-    head = ["Evaluation", "Step success, %", "95 % interval", "Steps", "Episodes", "Unreadable, %", "Errors"]
+    kind = "Task" if is_live else "Step"
+    head = ["Evaluation", f"{kind} success, %", "95 % interval", "Steps", "Episodes", "Unreadable, %", "Errors"]
     if has_stability:
         head.insert(5, '<span title="Share of a forecast’s later steps that the next state’s forecast keeps">'
                        "Plan stability, %</span>")
+    if is_live:  # a task is one sample
+        head.remove("Steps")
     rows = []
     for score in scores:
         cells = [
@@ -197,6 +200,8 @@ def _scores(scores: Sequence[Score]) -> str:
         ]  # fmt: skip
         if has_stability:
             cells.insert(4, percent(score.stability) or "none")
+        if is_live:
+            del cells[2]
         rows.append(_row(name_html(score.name), cells))
     return table(head, rows, label="Scores")
 
@@ -358,7 +363,7 @@ def render_leaderboard(rows: Sequence[StoredEvaluation]) -> str:
     if not rows:
         return render_empty("The leaderboard is empty", ["It shows every stored evaluation."])
     parts = []
-    head = ("#", "Evaluation", "Planner", "T", "Step success, % (95 %)", "Type, %", "Grounding, %", "Episodes, %",
+    head = ("#", "Evaluation", "Planner", "T", "Success, % (95 %)", "Type, %", "Grounding, %", "Episodes, %",
             "Steps", "Unreadable, %", "Errors")  # fmt: skip
     for benchmark, group in groupby(rows, key=lambda row: row.benchmark):
         group = list(group)
@@ -370,8 +375,8 @@ def render_leaderboard(rows: Sequence[StoredEvaluation]) -> str:
             f"{table(head, lines, label=benchmark)}{render_published(published)}</section>"
         )
     note = (
-        '<p class="tr-soft">Ranked by step success alone. A higher rank is no proof: compare two to see whether their '
-        "difference is shown.</p>"
+        '<p class="tr-soft">Ranked by success alone: of recorded steps, or of whole tasks where the planner acts. A '
+        "higher rank is no proof: compare two to see whether their difference is shown.</p>"
     )
     return note + "".join(parts)
 

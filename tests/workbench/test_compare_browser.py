@@ -96,7 +96,15 @@ def test_an_evaluation_is_launched_watched_and_can_then_be_chosen(server: str, o
     page.get_by_role("button", name="Launch").click()
     page.locator("#cmp-runs .tr-finished").wait_for()
     page.get_by_label("fresh").wait_for()
+    page.locator("[name=name]").fill("tools")
+    page.locator("[name=protocol]").select_option("tools")
+    assert not page.get_by_label("Horizon T").is_visible()  # of recorded steps alone
+    page.locator("[name=planner]").fill("oracle")
+    page.get_by_text("the planner acts until each task ends").wait_for()
+    page.get_by_role("button", name="Launch").click()
+    page.locator('[data-choose="tools/success.none"]').wait_for()  # it has ended and can be chosen
     page.get_by_role("tab", name="Leaderboard").click()
     page.locator("#cmp-leaders", has_text="fresh").wait_for()
+    page.locator("#cmp-leaders", has_text="success on tools/test, 2 tasks").wait_for()
     page.get_by_role("tab", name="Train", exact=True).click()
     page.locator('[data-show="evaluate-fresh"]').wait_for()

@@ -229,6 +229,17 @@ def test_the_plan_shows_the_command_and_launching_queues_it(parts, root):
     assert "exists" in parts.handlers.act(event(act="launch", form=form()), NOBODY)
 
 
+def test_an_on_policy_benchmark_asks_for_tasks_alone(parts):
+    plan = html.unescape(parts.handlers.plan(event(form=form(protocol="simulator", planner="random")), NOBODY))
+    assert "the baseline 'random' cannot act here" in plan
+    plan = html.unescape(parts.handlers.plan(event(form=form(protocol="tools", planner="oracle", split="x")), NOBODY))
+    assert "split 'x'" in plan and "disabled" in plan
+    wanted = form(protocol="tools", planner="oracle", mode="reactive", horizon="3", data="gone")
+    plan = html.unescape(parts.handlers.plan(event(form=wanted), NOBODY))
+    assert "evaluate tools --planner oracle --split test" in plan and "--reactive" in plan and "disabled" not in plan
+    assert "--horizon" not in plan and "gone" not in plan
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -87,7 +87,8 @@ class BenchmarkComparison:
     """One benchmark: scores in the given order, pairs, slices and accuracy by lookahead.
 
     `slices` is {slice: {group: {name: {"rate", "num"}}}}, `lookahead` {name: {t: {"rate", "num"}}}, and
-    `intervals` {name: {t: (low, high)}} are its 95 % intervals.
+    `intervals` {name: {t: (low, high)}} are its 95 % intervals. `is_live` where each sample is a whole task that was
+    acted out, not a recorded step.
     """
 
     benchmark: str
@@ -99,6 +100,7 @@ class BenchmarkComparison:
     slices: Mapping[str, Mapping[str, Mapping[str, Any]]]
     lookahead: Mapping[str, Mapping[str, Any]]
     intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+    is_live: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +217,7 @@ def _compare_benchmark(
         protocol=group[0].protocol,
         version=group[0].version,
         datasets=tuple(group[0].settings.get("datasets") or ()),
+        is_live=bool(group[0].settings.get("is_live")),
         scores=tuple(score_of(evaluation) for evaluation in group),
         pairs=tuple(compare_pair(a, b) for a, b in combinations(group, 2)),
         slices={found: rates for found in SLICES if (rates := _slice(group, found))},

@@ -17,7 +17,7 @@ _PAIR_HEAD = (
     "first", "second", "gap", "95 %", "only first right", "only second right", "p", "p (Holm)", "smallest gap shown",
     "better",
 )  # fmt: skip
-_SCORE_HEAD = ("name", "step success", "95 %", "steps", "episodes", "plan stability", "unreadable", "errors")
+_SCORE_HEAD = ("name", "success", "95 %", "steps", "episodes", "plan stability", "unreadable", "errors")
 
 _HOW = (
     "Intervals draw whole episodes; p-values are McNemar's exact ones, corrected over all pairs of this report by "
