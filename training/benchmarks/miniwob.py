@@ -17,7 +17,7 @@ from typing import Any
 from executors.errors import ExecutorError, InputError
 from executors.miniwob import MAX_SEED, ORACLES, MiniWobExecutor, check_task, oracle_move, put_in_words, task_names
 from executors.simulator import describe
-from executors.tool_agents import ToolAgent
+from executors.tool_agents import ElementTreeAgent, ToolAgent
 from executors.trajectory import Step, Trajectory
 from training.benchmarks.episodes import Benchmark, KeptTasks, TaskResult, data_hash, episode_scores, success_by
 from training.config import ForecastConfig
@@ -69,6 +69,7 @@ def evaluate(
     tool_agent: ToolAgent | None = None,
     open_executor: OpenExecutor = MiniWobExecutor,
     out: Path | None = None,
+    retries_failed: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """The scores of a planner on tasks, as one JSON object.
@@ -88,6 +89,7 @@ def evaluate(
         open_executor: makes the browsers, from a task and a seed.
         out: folder that keeps each finished episode, for comparisons and to go on after a kill (training.benchmarks.
             episodes); None keeps nothing.
+        retries_failed: do tasks of the folder anew that errors ended.
         on_progress: called with a line of text after each episode.
 
     Raises:
@@ -104,12 +106,14 @@ def evaluate(
         data_hash=data_hash(jobs), source="MiniWoB++ " + version("miniwob"),
         details={"seed": seed, "max_steps": max_steps, **RULES},
     )  # fmt: skip
+    agent = tool_agent or ElementTreeAgent()
     kept = KeptTasks(
         benchmark, out, config=ForecastConfig() if planner is None else planner.config,
-        planner_name=ORACLE if planner is None else planner.name, tool_agent="elements", reactive=is_reactive,
+        planner_name=ORACLE if planner is None else planner.name, tool_agent=agent.name, reactive=is_reactive,
     )  # fmt: skip
+    missing = kept.missing(jobs, retries_failed=retries_failed)
     run_jobs(
-        planner, kept.missing(jobs), reactive, num_browsers=num_browsers, max_steps=max_steps, tool_agent=tool_agent,
+        planner, missing, reactive, num_browsers=num_browsers, max_steps=max_steps, tool_agent=tool_agent,
         open_executor=open_executor, on_progress=on_progress, on_done=lambda record: kept.add(_task_result(record)),
     )  # fmt: skip
     results, _ = kept.finish(jobs)

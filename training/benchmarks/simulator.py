@@ -59,6 +59,7 @@ def evaluate(
     tool_agent: ToolAgent | None = None,
     with_forecast_accuracy: bool = True,
     out: Path | None = None,
+    retries_failed: bool = False,
     should_stop: Callable[[], bool] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any] | None:
@@ -80,6 +81,7 @@ def evaluate(
         with_forecast_accuracy: also measure the second part.
         out: folder that keeps each finished task, for comparisons and to go on after a kill (training.benchmarks.
             episodes); None keeps nothing.
+        retries_failed: do tasks of the folder anew that errors ended.
         should_stop: asked before every round; episodes that it ends are not kept.
         on_progress: called with a line of text after each episode.
 
@@ -97,11 +99,13 @@ def evaluate(
         data_hash=data_hash(by_id), source="ours",
         details={"split": split, "seed": seed, "max_steps": max_steps, "interruption_rate": interruption_rate},
     )  # fmt: skip
+    agent = tool_agent or _AGENT
     kept = KeptTasks(
-        benchmark, out, config=planner.config, planner_name=planner.name, tool_agent="elements", reactive=reactive
+        benchmark, out, config=planner.config, planner_name=planner.name, tool_agent=agent.name, reactive=reactive
     )
+    missing = kept.missing(by_id, retries_failed=retries_failed)
     run_tasks(
-        planner, kept.missing(by_id), reactive, batch_size, max_steps, interruption_rate, tool_agent, on_progress,
+        planner, missing, reactive, batch_size, max_steps, interruption_rate, tool_agent, on_progress,
         on_done=lambda task, record: kept.add(_task_result(task, record)), should_stop=should_stop,
     )  # fmt: skip
     if kept.missing(by_id):

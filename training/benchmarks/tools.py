@@ -40,6 +40,7 @@ def evaluate(
     batch_size: int = 16,
     max_steps: int = MAX_STEPS,
     out: Path | None = None,
+    retries_failed: bool = False,
     should_stop: Callable[[], bool] | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any] | None:
@@ -59,6 +60,7 @@ def evaluate(
         max_steps: steps after which an episode is stopped.
         out: folder that keeps each finished task, for comparisons and to go on after a kill (training.benchmarks.
             episodes); None keeps nothing.
+        retries_failed: do tasks of the folder anew that errors ended.
         should_stop: asked before every round; episodes that it ends are not kept.
         on_progress: called with a line of text after each episode.
 
@@ -87,7 +89,7 @@ def evaluate(
         kept.add(_task_result(record))
         _report(record, on_progress)
 
-    missing = kept.missing(tasks)
+    missing = kept.missing(tasks, retries_failed=retries_failed)
     if planner is None:
         for task in missing:
             if should_stop is not None and should_stop():

@@ -115,6 +115,7 @@ def _run_miniwob(args: argparse.Namespace) -> int:
         max_steps=args.max_steps or MAX_STEPS,
         tool_agent=tool_agent,
         out=args.out,
+        retries_failed=args.retry_failed,
         on_progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(json.dumps(result, ensure_ascii=False) if args.json else miniwob_summary(result))
@@ -191,6 +192,7 @@ def _on_policy(args: argparse.Namespace, max_steps: int) -> dict[str, Any]:
     return {
         "num_episodes": args.episodes or 96, "seed": args.seed, "reactive": args.reactive,
         "batch_size": args.batch_size or 16, "max_steps": args.max_steps or max_steps, "out": args.out,
+        "retries_failed": args.retry_failed,
         "on_progress": lambda line: print(line, file=sys.stderr, flush=True),
     }  # fmt: skip
 

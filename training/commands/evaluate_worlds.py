@@ -23,6 +23,8 @@ _OWN = {
     ANDROID_WORLD: ("server", "family", "budgets"),
 }
 """Options of one of the two alone."""
+ON_POLICY = (*ABOUT, "simulator", "miniwob", "tools")
+"""Benchmarks in which the planner acts, task by task."""
 WITH_PATH = (OSWORLD, "gta", "gaia")
 """Benchmarks that are given by a path."""
 
@@ -35,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tasks names some of their tasks; --batch-size is the number of OSWorld's machines at once. The same command "
         "goes on where it was.",
     )
-    group.add_argument("--retry-failed", action="store_true", default=None,
-                       help="do tasks again that errors ended in an earlier run")
+    group.add_argument("--retry-failed", action="store_true",
+                       help="do tasks of --out again that errors ended in an earlier run; also of simulator, miniwob "
+                       "and tools")
     group.add_argument("--provider", metavar="NAME", help="of osworld: docker (default), vmware, virtualbox, aws ...")
     group.add_argument("--vm", metavar="FILE", help="of osworld: the virtual machine, where the provider needs one")
     group.add_argument("--screen", metavar="WxH", help="of osworld: size of its screen (default: 1920x1080)")
@@ -67,8 +70,8 @@ def check(args: argparse.Namespace) -> None:
         for option in options:
             if args.benchmark != benchmark and getattr(args, option, None) is not None:
                 raise InputError(f"--{option.replace('_', '-')} belongs to {benchmark}")
-    if args.benchmark not in _OWN and args.retry_failed is not None:
-        raise InputError(f"--retry-failed belongs to {' and '.join(_OWN)}")
+    if args.retry_failed and (args.benchmark not in ON_POLICY or args.out is None or args.run is not None):
+        raise InputError(f"--retry-failed belongs to --out of {', '.join(ON_POLICY)}, and goes without --run")
     if args.path is not None and args.benchmark not in WITH_PATH:
         raise InputError(f"PATH {str(args.path)!r} belongs to {', '.join(WITH_PATH)}: leave it out")
     for option in ("data", "references", "horizon", "history", "run"):
@@ -112,7 +115,7 @@ def run_osworld(args: argparse.Namespace, tool_agent_name: str) -> int:
             max_steps=args.max_steps or MAX_STEPS,
             num_envs=args.batch_size or 1,
             waits=Waits(**{name: seconds for name, seconds in waits.items() if seconds is not None}),
-            retries_failed=bool(args.retry_failed),
+            retries_failed=args.retry_failed,
             on_progress=_tell,
         )
     _print(result, "OSWorld", args.json)
@@ -150,7 +153,7 @@ def run_android_world(args: argparse.Namespace, tool_agent_name: str) -> int:
         tool_agent_name=tool_agent_name,
         planner_name=without_password(args.planner),
         reactive=args.reactive,
-        retries_failed=bool(args.retry_failed),
+        retries_failed=args.retry_failed,
         on_progress=_tell,
     )
     _print(result, "AndroidWorld", args.json)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from executors.errors import InputError
+from executors.errors import ExecutorError, InputError
 from executors.simulator import record_episode, sample_tasks
 from tests.support import require_program
 from tests.training.planner_helpers import ScriptedPlanner
@@ -37,6 +37,16 @@ def test_a_killed_evaluation_goes_on_and_tells_what_an_uninterrupted_one_does(tm
     again = simulator.evaluate(planner, "test", 8, 0, out=tmp_path / "a", **options)
     assert len(planner.asked) == 8 - len(kept)  # what was done is not asked again
     assert {**again, "seconds": 0} == {**whole, "seconds": 0}
+
+
+def test_tasks_that_a_server_failed_are_done_anew_where_that_is_asked(tmp_path):
+    options = {"with_forecast_accuracy": False, "out": tmp_path}
+    down = simulator.evaluate(ScriptedPlanner(ExecutorError("plan", "down")), "test", 2, 0, **options)
+    planner = ScriptedPlanner(GIVES_UP)
+    assert simulator.evaluate(planner, "test", 2, 0, **options)["num_errors"] == down["num_errors"] == 6
+    assert planner.asked == []
+    again = simulator.evaluate(planner, "test", 2, 0, retries_failed=True, **options)
+    assert (again["num_errors"], len(planner.asked)) == (0, 2)
 
 
 def test_two_planners_are_compared_task_by_task(tmp_path):

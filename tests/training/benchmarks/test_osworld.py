@@ -387,7 +387,7 @@ def test_command_tells_a_person_and_does_chosen_tasks_alone(tmp_path, package):
     (["osworld"], "PATH is missing"), (["osworld", "x", "--server", "http://a"], "--server belongs to android_world"),
     (["osworld", "nothing.json"], "cannot read nothing.json"), (["osworld", "x", "--episodes", "3"], "--episodes"),
     (["osworld", "x", "--horizon", "3"], "--horizon belongs to the offline"), (["miniwob", "x"], "PATH 'x' belongs to"),
-    (["simulator", "--retry-failed"], "--retry-failed belongs to"),
+    (["osatlas", "--retry-failed"], "--retry-failed belongs to"),
     (["simulator", "--vm", "x"], "--vm belongs to osworld"),
     (["osworld", "--tasks", "os/b", "TASKS"], "'os/b' is not there"), (["osworld", "TASKS"], "desktop-env cannot be"),
     (["osworld", "TASKS", "--tool-agent", "nobody"], "'nobody' is unknown"),
