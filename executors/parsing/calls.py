@@ -45,7 +45,7 @@ _CLOSE = re.compile(
     rf"|(?:,\s*+)?\)[ \t]*+(?:\Z|[\r\n#;<`|]|,?[ \t]*+{_BOUNDARY})|\Z)"
     rf"|[ \t]*+\r?\n\s*+{_BOUNDARY}|(?P<weak>\s*+\))"
 )
-_NEXT_QUOTED = re.compile(r"\s*+,\s*+['\"\u2018\u201c]")  # what may follow an unnamed text: hotkey('ctrl', 'c')
+_NEXT_UNNAMED = re.compile(r"\s*+,\s*+['\"\u2018\u201c\[{]")  # what may follow an unnamed text: hotkey('ctrl', 'c')
 _MAX_AFTER_WEAK = 2000  # how far to look for a better end; keeps a reply of many such calls linear
 _END = re.compile(r"\s*+\)\s*+\Z")
 
@@ -165,7 +165,7 @@ def _scan_text(text: str, position: int, name: str | None, is_raw: bool = False)
             break
         if token[0] == quote:
             close = _CLOSE.match(text, token.end())
-            if (close and close["weak"] is None) or (name is None and _NEXT_QUOTED.match(text, token.end())):
+            if (close and close["weak"] is None) or (name is None and _NEXT_UNNAMED.match(text, token.end())):
                 return _decode(text[start : token.start()], is_raw), token.end()
             if close and weak is None:
                 weak = token.start()

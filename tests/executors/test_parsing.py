@@ -110,6 +110,7 @@ CLICK = [{"type": "click", "point": [0.1, 0.2]}]
         ("scroll('<point>100 200</point>', 'down')", [{"type": "scroll", "point": [0.1, 0.2], "direction": "down"}]),
         ("drag('<point>100 200</point>', '<point>300 400</point>')",
          [{"type": "drag", "start_point": [0.1, 0.2], "end_point": [0.3, 0.4]}]),
+        ("tool_call('ocr', {'image': 1})", [{"type": "tool_call", "name": "ocr", "arguments": {"image": 1}}]),
         ("click (100, 200)", CLICK),
         ("click(100, 200), then click(100, 200) and type('x')", [*CLICK, *CLICK, {"type": "type", "content": "x"}]),
         ("Action: click(100, 200)", CLICK),
