@@ -65,7 +65,8 @@ def scan_call(text: str, start: int = 0) -> tuple[RawCall | None, int, str | Non
     A text may hold unescaped apostrophes, newlines, parentheses and "Action:": a quote closes it only where the next
     argument, the end of the call or the end of the reply follows. A closing quote or parenthesis may be missing after
     a point that is complete, and a parenthesis at the end of a line; a text without its closing quote is an error,
-    since half of it may be missing.
+    since half of it may be missing. So are a name given twice and, as in Python, an unnamed argument after a named one:
+    one of them would be dropped in silence.
 
     Args:
         text: model text of any length; read once, from left to right.
