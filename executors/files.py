@@ -1,10 +1,11 @@
-"""Where an output file is written before it is complete."""
+"""Where an output file is written before it is complete, and whether it can be."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
-from executors.errors import OutputError
+from executors.errors import OutputError, WorkbenchError
 
 
 def partial_path(path: Path) -> Path:
@@ -22,3 +23,19 @@ def partial_path(path: Path) -> Path:
     if not path.name or (path.exists() and not path.is_file()):
         raise OutputError(f"cannot write {path}: it is no plain file: name a file that may be made or replaced")
     return path.with_name(path.name + ".partial")
+
+
+def check_writable(path: Path) -> None:
+    """Returns when an output file can be made at the path, its folder then exists; for before the work it will hold.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    try:
+        partial_path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except WorkbenchError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}): choose a folder you may write") from None

@@ -120,7 +120,8 @@ def smart_resize(
     Raises:
         InputError: one side is more than 200 times the other.
 
-    Source: `smart_resize` of the Qwen2-VL image processor in transformers.
+    Source: `smart_resize` of qwen_vl_utils. The one of the image processors in transformers is the same but for images
+    with a side below half of `factor`, which it scales up as a whole.
 
     >>> smart_resize(1080, 1920, factor=28, min_pixels=3136, max_pixels=16384 * 28 * 28)
     (1092, 1932)

@@ -70,6 +70,12 @@ def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: A
         )
     except Exception as error:
         raise _load_error(source, is_local, "model", error) from error
+    left_over = sorted(name for name in info.get("unexpected_keys") or () if re.search(r"\.(layers|blocks)\.\d", name))
+    if left_over:
+        raise CheckpointError(
+            f"checkpoint {source} has {len(left_over)} weights of layers that its config.json does not count, first "
+            f"{left_over[0]!r}: its config.json is of another model, take the one saved with the weights"
+        )
     missing = sorted(info.get("missing_keys") or ())
     if missing:
         raise CheckpointError(
@@ -148,28 +154,51 @@ def _check_folder(folder: Path) -> None:
         raise CheckpointError(f"checkpoint {folder} has no config.json: give the folder that save_pretrained wrote")
     for file in sorted(folder.glob("*.json")):
         try:
-            json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"checkpoint file {file} is not JSON ({_one_line(error)}): save or download the checkpoint again"
             ) from None
+        if file.name.endswith("config.json") and not isinstance(content, dict):
+            raise CheckpointError(f"checkpoint file {file} is no JSON object: save or download the checkpoint again")
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise CheckpointError(f"checkpoint {folder} holds no weights (*.safetensors): save or download it again")
     for file in sorted(folder.glob("*.safetensors")):
-        if not _is_whole(file):
+        tensors = _read_header(file)
+        if tensors is None:
             raise CheckpointError(f"checkpoint weights {file} are damaged or cut off: save or download them again")
+        _check_embedding(folder, tensors)
 
 
-def _is_whole(weights: Path) -> bool:
-    """Whether a safetensors file is as long as its header says: 8 bytes of length, the header as JSON, the tensors."""
+def _check_embedding(folder: Path, tensors: dict[str, Any]) -> None:
+    """Raises CheckpointError where the token embedding has another shape than config.json says.
+
+    Other shapes are compared when the model is loaded; where this one is wrong, transformers fails before it tells so.
+    """
+    text = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("text_config")
+    wanted = [text.get("vocab_size"), text.get("hidden_size")] if isinstance(text, dict) else [None]
+    for name, tensor in tensors.items():
+        if name.endswith("embed_tokens.weight") and None not in wanted and tensor.get("shape") != wanted:
+            raise CheckpointError(
+                f"checkpoint {folder} has weights of another shape than its config.json says, first {name!r} with "
+                f"{tensor.get('shape')}, not {wanted}: save or download it again"
+            )
+
+
+def _read_header(weights: Path) -> dict[str, Any] | None:
+    """Name -> entry of the tensors of a safetensors file; None unless the file is as long as its header says.
+
+    The format: 8 bytes of length, the header as JSON, the tensors.
+    """
     try:
         with weights.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
             tensors = json.loads(file.read(min(header_bytes, _MAX_HEADER_BYTES)))
-        ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
-        return weights.stat().st_size == 8 + header_bytes + max(ends, default=0)
+        tensors.pop("__metadata__", None)
+        end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+        return tensors if weights.stat().st_size == 8 + header_bytes + end else None
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
-        return False
+        return None
 
 
 def _load_error(source: str, is_local: bool, part: str, error: Exception) -> Exception:

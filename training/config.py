@@ -438,7 +438,10 @@ def from_dict(cls: type[T], values: dict[str, Any], place: str = "") -> T:
         no_default = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if no_default and f.name not in kwargs:
             raise InputError(f"config field '{place}{f.name}' is missing: set it in the file or with --set")
-    return cls(**kwargs)
+    try:
+        return cls(**kwargs)
+    except InputError as error:  # its own check does not know which group it is
+        raise InputError(str(error).replace("config field '", f"config field '{place}", 1)) from None
 
 
 class _Typed(str):
@@ -452,7 +455,7 @@ def _read_typed(text: _Typed, kind: Any) -> Any:
         return str(text)  # a path may look like a number, a date, a mapping, or null
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that there is not
         return str(text)
     return value if value is None or isinstance(value, (bool, int, float)) else str(text)
 
@@ -498,7 +501,7 @@ def load_config(cls: type[T], path: Path | None, overrides: list[str]) -> T:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except OSError as error:
             raise MissingFileError(f"cannot read config {path} ({error.strerror}): check the path") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date as 2024-13-45
             raise InputError(f"config {path} is not YAML ({' '.join(str(error).split())}): mend it") from None
         if not isinstance(values, dict):
             raise InputError(f"config {path} is not a mapping of settings: start it with lines such as 'model: PATH'")

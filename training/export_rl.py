@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from executors.errors import InputError, OutputError
-from training.checkpoint import read_planner_settings
+from executors.errors import InputError, OutputError, WorkbenchError
+from training.checkpoint import read_planner_settings, resolve_checkpoint
 from training.config import ForecastConfig, Stage1Config, Stage2Config
 from training.datasets.simulator import load_trajectories
 from training.external_reward import pack
@@ -53,11 +53,13 @@ def export_stage(
         out: is made; files of an earlier export in it are replaced.
 
     Raises:
+        MissingFileError: the model is neither a folder here nor a hub id.
         InputError: an unknown framework, no samples, or a setting that the framework cannot follow.
         OutputError: the folder cannot be written.
     """
     if framework not in FRAMEWORKS:
         raise InputError(f"framework {framework!r} is unknown: choose one of {', '.join(FRAMEWORKS)}")
+    resolve_checkpoint(config.model)  # a folder that is not here has no settings to ask by
     forecast = config.forecast or read_planner_settings(config.model) or ForecastConfig()
     val = replace(config.data, split="val", num_episodes=min(config.data.num_episodes, _VAL_EPISODES),
                   mistake_rate=0.0, interruption_rate=0.0)  # fmt: skip
@@ -76,6 +78,8 @@ def export_stage(
         (out / "reward.py").write_text(_reward_module(framework, stage), encoding="utf-8")
         name, text = _settings(framework, stage, config, out, has_val="val" in report)
         (out / name).write_text(text, encoding="utf-8")
+    except WorkbenchError:
+        raise  # one that is also an OSError says itself what is wrong
     except OSError as error:
         raise OutputError(f"cannot write {out} ({error.strerror or error}): give another folder") from None
     return report

@@ -22,7 +22,7 @@ from executors.parsing import build_action, scan_call
 
 THINK_END = "</think>"
 _THINK_START = "<think>"
-_STEP_LINE = re.compile(r"[ \t]*(?:[-*][ \t]+)?(?:step[ \t]*)?\d{1,3}[ \t]*[.:)][ \t]*(?=[A-Za-z_])", re.IGNORECASE)
+_STEP_LINE = re.compile(r"[ \t]*(?:[-*][ \t]+)?(?:step[ \t]*)?\d{1,3}[ \t]*[.:)][ \t]*+(?!\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +94,10 @@ def parse_forecast(
 ) -> Forecast:
     """The forecast of a reply; never raises for what the model wrote.
 
-    Lines before the first step are taken for a preamble. From the first step on, every line that is not blank must
-    be a step. Steps past the horizon are dropped without being an error. Steps after `finished` or `call_user` are
-    kept: the reward decides what they are worth.
+    Lines before the first step are a preamble, unless one holds a parenthesis and then a bar: that is a broken step,
+    and the one behind it must not pass for the first. From the first step on, every line that is not blank must be a
+    step. Numbers are not compared: a plan may count on from the history. Steps past the horizon are dropped without
+    being an error. Steps after `finished` or `call_user` are kept: the reward decides what they are worth.
 
     Args:
         text: the whole reply; the plan is what follows the last `</think>`.
@@ -109,9 +110,7 @@ def parse_forecast(
     >>> parse_forecast("I do not know", horizon=4).reason
     'no step line such as "1. click() | tap the button"'
     """
-    thought, plan, reason = _split_thought(text)
-    if reason is not None:
-        return Forecast(steps=(), thought=thought, reason=reason, kind="structural", raw=text)
+    thought, plan = _split_thought(text)
     steps: list[ForecastStep] = []
     position = 0
     while position < len(plan):
@@ -119,8 +118,13 @@ def parse_forecast(
         match = _STEP_LINE.match(plan, position, end)
         if match is None:
             line = plan[position:end].strip()
-            if steps and line and not line.startswith("```"):
-                reason = f"line after step {len(steps)} is not a step: {line[:60]!r}"
+            if not steps and _THINK_START in line:
+                thought = text.replace(_THINK_START, "").strip()
+                reason = "the thought never ends: no </think>"
+                return Forecast(steps=(), thought=thought, reason=reason, kind="structural", raw=text)
+            if (steps and line and not line.startswith("```")) or "(" in line.rpartition("|")[0]:
+                place = f"after step {len(steps)}" if steps else "before the first step"
+                reason = f"line {place} is not a step: {line[:60]!r}"
                 return Forecast(steps=tuple(steps), thought=thought, reason=reason, kind="structural", raw=text)
             position = end + 1
             continue
@@ -137,13 +141,9 @@ def parse_forecast(
     return Forecast(steps=tuple(steps), thought=thought, raw=text)
 
 
-def _split_thought(text: str) -> tuple[str, str, str | None]:
-    before, mark, after = text.rpartition(THINK_END)
-    if mark:
-        return before.replace(_THINK_START, "").strip(), after, None
-    if _THINK_START in text:
-        return text.replace(_THINK_START, "").strip(), "", "the thought never ends: no </think>"
-    return "", text, None
+def _split_thought(text: str) -> tuple[str, str]:
+    before, _, after = text.rpartition(THINK_END)
+    return before.replace(_THINK_START, "").strip(), after
 
 
 def _line_end(text: str, start: int) -> int:

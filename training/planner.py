@@ -94,6 +94,8 @@ def load_planner(spec: str) -> Planner:
             )
         return OpenAIPlanner("http" + rest, model, os.environ.get("OPENAI_API_KEY"))
     if spec.startswith("replay:"):
+        if spec == "replay:":
+            raise InputError("planner 'replay:' names no file: write replay:FILE, an episode or a trajectory file")
         return ReplayPlanner.of_file(Path(spec.removeprefix("replay:")))
     if not spec:
         raise InputError("the planner is empty: give a checkpoint folder, a hub id, openai:MODEL@URL or replay:FILE")

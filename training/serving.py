@@ -8,6 +8,7 @@ checkpoint's generation settings, whose repetition penalty would change greedy r
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,16 @@ def _command(source: str, name: str, python: str, port: int) -> list[str]:
         python, "-m", "vllm.entrypoints.openai.api_server", "--model", source, "--served-model-name", name,
         "--host", HOST, "--port", str(port), "--limit-mm-per-prompt", '{"image": 1}', "--generation-config", "vllm",
     ]  # fmt: skip
+
+
+def check_port(port: int) -> None:
+    """Raises InputError when no server can listen at this port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended does not count
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise InputError(f"port {port} cannot be used ({error.strerror}): choose another with --port") from None
 
 
 def check_vllm(python: str) -> None:

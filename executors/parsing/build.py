@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ _BUTTONS = {
 _COORDINATE_TOKENS = re.compile(r"<\|?/?(?:box_start|box_end|point|bbox|box)\|?>|[()\[\]]")
 _COORDINATE = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?(?i:nan|inf|infinity)")
 _DURATION = re.compile(r"\s*([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+)\s*(ms|milliseconds|s|sec|secs|seconds?)?\s*")
-_KEY_COMMA = re.compile(r"['\"]?,['\"]?")
+_QUOTED_COMMA = re.compile(r"['\"]\s*+,\s*+['\"]")
 _MAX_COORDINATES_CHARS = 500
 
 
@@ -128,6 +129,8 @@ class _Arguments:
         points = [spec for spec in specs if spec.kind is ArgKind.POINT]
         if points and len(positional) in (2, 4) and all(_as_number(value) is not None for value in positional):
             positional = (list(positional),)  # click(100, 200)
+        if [spec.kind for spec in specs] == [ArgKind.KEYS] and len(positional) > 1:
+            positional = (list(positional),)  # hotkey('ctrl', 'c')
         if len(positional) > max(1, len(specs)):
             raise _ContentError(f"{shown(raw.name)} takes {len(specs)} arguments, {len(positional)} were given")
         for spec, value in zip(specs, positional, strict=False):
@@ -198,7 +201,9 @@ class _Arguments:
         value = self.get(_TEXT_NAMES["key"])
         if value is None:
             return None
-        items = value if isinstance(value, list) else str(value).split()
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            value = _listed(value)
+        items = value if isinstance(value, list) else _QUOTED_COMMA.sub(" ", str(value)).split()
         names: list[str] = []
         for item in items:
             if not isinstance(item, (str, int)):
@@ -222,9 +227,18 @@ class _Arguments:
         return value
 
 
+def _listed(text: str) -> Any:
+    """The list that a text such as '["ctrl", "c"]' writes; any other text, such as the key [, as it is."""
+    try:
+        value, end = read_literal(text, 0)
+    except MalformedError:
+        return text
+    return value if not text[end:].strip() else text
+
+
 def _split_keys(text: str) -> list[str]:
     if len(text) > 1 and "," in text:
-        return [key for name in _KEY_COMMA.split(text) if name for key in _split_keys(name)] or [","]
+        return [key for name in text.split(",") if name for key in _split_keys(name)] or [","]
     if "+" not in text or len(text) == 1:
         return [text]
     names = [name for name in text.split("+") if name]
@@ -254,6 +268,7 @@ def _numbers(value: Any) -> list[float] | None:
     if isinstance(value, str):
         if len(value) > _MAX_COORDINATES_CHARS:
             return None
+        value = unicodedata.normalize("NFKC", value)  # full-width brackets, commas and digits
         words = _COORDINATE_TOKENS.sub(" ", value).replace(",", " ").split()
         return [float(word) for word in words] if all(map(_COORDINATE.fullmatch, words)) else None
     if isinstance(value, dict):

@@ -29,13 +29,14 @@ _BOUNDARY = rf"(?:{MARKER}|(?:{VERB})[ \t]*+\()"
 _HEAD = re.compile(r"\s*+(?P<name>[A-Za-z_][\w.]*+)[ \t]*+\(")
 _KEY = re.compile(r"(?P<name>[A-Za-z_]\w*+)\s*+=\s*+")
 _NEXT_CALL = re.compile(rf"(?:{MARKER}\s*+)?{VERB}[ \t]*+\(\s*+(?:[)'\"]|[A-Za-z_]\w*+\s*+=)")
-_COORDINATES = re.compile(r"[^'\"\n]*+")
-_BARE = re.compile(r"[^,)\n]*+")
+_COORDINATES = re.compile(r"[^'\"\u2019\u201d\n]*+")
+_BARE = re.compile(r"[^,()\n]*+")
+_CLOSING = {"'": "'", '"': '"', "\u2018": "\u2019", "\u201c": "\u201d"}  # typographic quotes pair up
 _STRING_PREFIX = re.compile(r"[rRuUbBfF]{1,2}(?=['\"])")
 _POINT_TAG = re.compile(
     r"<\|?(?:box_start|point|bbox|box)\|?>[\s0-9.,()\[\]eE+-]*+(?:<(?:/(?:point|bbox|box)|\|box_end\|)>)?"
 )
-_TOKENS = {quote: re.compile(rf"\\.|{quote}|\n\s*+", re.DOTALL) for quote in "'\""}
+_TOKENS = {quote: re.compile(rf"\\.|{quote}|\n\s*+", re.DOTALL) for quote in _CLOSING.values()}
 # What may follow the quote that closes a text: the next argument, the end of the call and then of the line or the bar
 # before a forecast's instruction, another call, or the end of the reply. `weak` is a closing parenthesis with other
 # text behind it.
@@ -44,6 +45,7 @@ _CLOSE = re.compile(
     rf"|(?:,\s*+)?\)[ \t]*+(?:\Z|[\r\n#;<`|]|,?[ \t]*+{_BOUNDARY})|\Z)"
     rf"|[ \t]*+\r?\n\s*+{_BOUNDARY}|(?P<weak>\s*+\))"
 )
+_NEXT_UNNAMED = re.compile(r"\s*+,\s*+['\"\u2018\u201c\[{]")  # what may follow an unnamed text: hotkey('ctrl', 'c')
 _MAX_AFTER_WEAK = 2000  # how far to look for a better end; keeps a reply of many such calls linear
 _END = re.compile(r"\s*+\)\s*+\Z")
 
@@ -63,7 +65,8 @@ def scan_call(text: str, start: int = 0) -> tuple[RawCall | None, int, str | Non
     A text may hold unescaped apostrophes, newlines, parentheses and "Action:": a quote closes it only where the next
     argument, the end of the call or the end of the reply follows. A closing quote or parenthesis may be missing after
     a point that is complete, and a parenthesis at the end of a line; a text without its closing quote is an error,
-    since half of it may be missing.
+    since half of it may be missing. So are a name given twice and, as in Python, an unnamed argument after a named one:
+    one of them would be dropped in silence.
 
     Args:
         text: model text of any length; read once, from left to right.
@@ -98,6 +101,10 @@ def _scan_arguments(text: str, position: int) -> tuple[dict[str, Any], list[Any]
             return args, positional, position + 1
         key = _KEY.match(text, position)
         name = key["name"].lower() if key else None
+        if name in args:
+            raise MalformedError(position, f"{shown(name)} is given twice")
+        if name is None and args:
+            raise MalformedError(position, f"an argument without a name after {shown(next(reversed(args)))}")
         value, position = _scan_value(text, key.end() if key else position, name)
         if name is None:
             positional.append(value)
@@ -121,14 +128,14 @@ def _scan_arguments(text: str, position: int) -> tuple[dict[str, Any], list[Any]
 
 def _scan_value(text: str, position: int, name: str | None) -> tuple[Any, int]:
     char = text[position : position + 1]
-    if char in ("'", '"'):
-        return (_scan_point_text if name in POINT_NAMES else _scan_text)(text, position)
+    if char in _CLOSING:
+        return _scan_point_text(text, position) if name in POINT_NAMES else _scan_text(text, position, name)
     if char and char in "[({":
         return read_literal(text, position)
     if tag := _POINT_TAG.match(text, position):
         return tag[0], tag.end()
     if prefix := _STRING_PREFIX.match(text, position):
-        return _scan_text(text, prefix.end(), is_raw="r" in prefix[0].lower())
+        return _scan_text(text, prefix.end(), name, is_raw="r" in prefix[0].lower())
     bare = _BARE.match(text, position)
     word = bare[0].strip()
     if not word:
@@ -147,8 +154,8 @@ def _scan_point_text(text: str, position: int) -> tuple[str, int]:
     return value, end
 
 
-def _scan_text(text: str, position: int, is_raw: bool = False) -> tuple[str, int]:
-    quote = text[position]
+def _scan_text(text: str, position: int, name: str | None, is_raw: bool = False) -> tuple[str, int]:
+    quote = _CLOSING[text[position]]
     triple = quote * 3
     if text.startswith(triple, position) and (end := text.find(triple, position + 3)) >= 0:
         return _decode(text[position + 3 : end], is_raw), end + 3
@@ -159,7 +166,7 @@ def _scan_text(text: str, position: int, is_raw: bool = False) -> tuple[str, int
             break
         if token[0] == quote:
             close = _CLOSE.match(text, token.end())
-            if close and close["weak"] is None:
+            if (close and close["weak"] is None) or (name is None and _NEXT_UNNAMED.match(text, token.end())):
                 return _decode(text[start : token.start()], is_raw), token.end()
             if close and weak is None:
                 weak = token.start()

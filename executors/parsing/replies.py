@@ -37,22 +37,24 @@ class _ReplyError(Exception):
         self.kind = kind
 
 
+# What tells a call such as `click (100, 200)` from prose such as "Click (tap) the button".
+_ARGUMENT = r"(?=\s*+(?:\Z|[)'\"\u2018\u201c\[({<\d.+-]|[A-Za-z_]\w*+\s*+=))"
 _SKIP = re.compile(
     r"(?:[\s\x00-\x1f\ufeff\u200b]++|`++(?:python|json|text|plaintext|xml|tool_code|tool_call)?|[;,*\u2022>-]|[0-9]{1,3}[.)](?=\s)"
     rf"|\[(?=\s*+{VERB}[ \t]*+\()|#++(?=[ \t]*+{MARKER})|#[^\n]*+|<(?:/?[A-Za-z_]\w{{0,40}}+|\|\w{{1,40}}+\|)>)*+"
 )
-_MARKER = re.compile(MARKER)
+_MARKER = re.compile(rf"(?:{MARKER}[ \t]*+)++")
 _LINE_MARKER = re.compile(rf"^[ \t>#-]*+(?P<marker>{MARKER})", re.MULTILINE)
 _INLINE_MARKER = rf"(?<!\w){MARKER}(?=\s*+[`*]*+{VERB}[ \t]*+\()"
 _TOOL_TAG = r"<tool_call>(?=\s*+[\[{`])"
 _LINE_CALL = re.compile(rf"^[ \t`*-]*+(?={VERB}[ \t]*+\(|\{{|\[\s*+\{{)", re.MULTILINE)
-_HEAD = re.compile(rf"{VERB}[ \t]*+\(|[A-Za-z_][\w.]*+\(")
+_HEAD = re.compile(rf"[A-Za-z_][\w.]*+\(|{VERB}[ \t]++\({_ARGUMENT}")
 _OBJECT = re.compile(r"\{|\[\s*+\{|\[\s*+\]")
 _AFTER_PROSE = re.compile(rf"\n|{_TOOL_TAG}|{_INLINE_MARKER}")
 _AFTER_PROSE_OF_CALL = re.compile(
-    rf"\n|{_TOOL_TAG}|{_INLINE_MARKER}|(?<![\w.]){VERB}[ \t]*+\((?=\s*+(?:\)|[A-Za-z_]\w*+\s*+=))"
+    rf"\n|{_TOOL_TAG}|{_INLINE_MARKER}|(?<![\w.]){VERB}(?:\({_ARGUMENT}|[ \t]++\((?=\s*+(?:\)|[A-Za-z_]\w*+\s*+=)))"
 )
-_GARBLED = re.compile(rf"(?P<verb>{VERB})[\[{{<]")
+_GARBLED = re.compile(rf"(?P<verb>{VERB})[\[{{<\uff08]")
 _TOOL_CALL = re.compile(_TOOL_TAG)
 _INLINE = re.compile(_INLINE_MARKER)
 
@@ -207,7 +209,7 @@ def _walk(text: str, position: int) -> Iterator[RawCall | str]:
 
 
 TOOL_NAMES = ("mobile_use", "computer_use", "browser_use", "computer", "mobile")
-_INNER = ("action_inputs", "arguments", "params", "parameters")
+_INNER = ("arguments", "parameters", "params", "args", "input", "action_inputs")
 
 
 def _calls_of(value: Any, number: int) -> Iterator[RawCall | str]:
@@ -278,7 +280,7 @@ def _names_another(record: dict[str, Any]) -> bool:
 
 
 def _arguments(record: dict[str, Any], number: int) -> dict[str, Any]:
-    args = next((record[key] for key in ("arguments", "parameters", "args", "input") if record.get(key)), {})
+    args = next((record[key] for key in _INNER if record.get(key)), {})
     if isinstance(args, str):
         try:
             args = read_literal(args, 0)[0]

@@ -58,6 +58,13 @@ CLICK = [{"type": "click", "point": [0.1, 0.2]}]
         ("finished()", [{"type": "finished"}]),
         ("hotkey(key='ctrl c')", [{"type": "hotkey", "key": "ctrl c"}]),
         ("hotkey('ctrl','c')", [{"type": "hotkey", "key": "ctrl c"}]),
+        ("hotkey('ctrl', 'shift', 't')", [{"type": "hotkey", "key": "ctrl shift t"}]),
+        ('hotkey("ctrl", "c")', [{"type": "hotkey", "key": "ctrl c"}]),
+        ("hotkey(ctrl, c)", [{"type": "hotkey", "key": "ctrl c"}]),
+        ("hotkey(key='ctrl', 'c')", [{"type": "hotkey", "key": "ctrl c"}]),
+        ("hotkey(key='[\"ctrl\", \"c\"]')", [{"type": "hotkey", "key": "ctrl c"}]),
+        ("hotkey(key='ctrl [')", [{"type": "hotkey", "key": "ctrl ["}]),
+        ("hotkey(key='[')", [{"type": "hotkey", "key": "["}]),
         ("hotkey(key='ctrl, shift, t')", [{"type": "hotkey", "key": "ctrl shift t"}]),
         ("hotkey(key='ctrl ,')", [{"type": "hotkey", "key": "ctrl ,"}]),
         ("open_app(app_name='Clock')", [{"type": "open_app", "app_name": "Clock"}]),
@@ -95,6 +102,18 @@ CLICK = [{"type": "click", "point": [0.1, 0.2]}]
         ("click(start_box='(100,200)')\nThen I would wait() or click(that).", CLICK),
         ("click(start_box=(100, 200))", CLICK),
         ("click(point=<point>100 200</point>)", CLICK),
+        ("click(point=\uff08100\uff0c200\uff09)", CLICK),
+        ("click(point='<point>\uff11\uff10\uff10 \uff12\uff10\uff10</point>')", CLICK),
+        ("click(point=\u2018<point>100 200</point>\u2019)", CLICK),
+        ("type(content=\u201chello, \u201cyou\u201d\u201d)", [{"type": "type", "content": "hello, \u201cyou\u201d"}]),
+        ("type(content='\u201chello\u201d')", [{"type": "type", "content": "\u201chello\u201d"}]),
+        ("scroll('<point>100 200</point>', 'down')", [{"type": "scroll", "point": [0.1, 0.2], "direction": "down"}]),
+        ("drag('<point>100 200</point>', '<point>300 400</point>')",
+         [{"type": "drag", "start_point": [0.1, 0.2], "end_point": [0.3, 0.4]}]),
+        ("tool_call('ocr', {'image': 1})", [{"type": "tool_call", "name": "ocr", "arguments": {"image": 1}}]),
+        ("click (100, 200)", CLICK),
+        ("click(100, 200), then click(100, 200) and type('x')", [*CLICK, *CLICK, {"type": "type", "content": "x"}]),
+        ("Action: click(100, 200)", CLICK),
         ("Left_Click(coordinate=[100, 200])", CLICK),
         ("click(x=100, y=200)", CLICK),
         ("click(start_box='<|box_start|>(100,200),(100,200)<|box_end|>')", CLICK),
@@ -138,6 +157,12 @@ def test_thoughts_and_wrappers(text, thought):
     assert result == ParseResult(ok=True, actions=(Action(type="wait"),), thought=thought)
 
 
+def test_a_parenthesis_in_an_action_told_in_words_is_no_call():
+    # Qwen3-VL's mobile cookbook asks for an imperative behind `Action:` and the call behind it.
+    call = '<tool_call>{"name": "mobile_use", "arguments": {"action": "wait"}}</tool_call>'
+    assert read("Action: Click (tap) the button.\n" + call, "qwen3-vl") == [{"type": "wait"}]
+
+
 def test_several_action_lines_survive_in_order():
     text = "Thought: a\nAction: press_home()\nThought: b\nAction: wait()\n### Action: press_back()"
     assert [record["type"] for record in read(text)] == ["press_home", "wait", "press_back"]
@@ -160,6 +185,14 @@ def test_several_action_lines_survive_in_order():
         ("click(point='<point>450 56", "structural", "cut off"),
         ("type(content='hel", "structural", "never closed"),
         ("type(content='hel\nwait()", "structural", "never closed"),
+        ("wait() then click(", "structural", r"call 2 \(click\)"),
+        ("type(content=hello, world)", "structural", "an argument without a name after 'content'"),
+        ("hotkey(key=ctrl, c)", "structural", "an argument without a name after 'key'"),
+        ("long_press(point=[1, 2], 2)", "structural", "an argument without a name after 'point'"),
+        ("type(content='a', content='b')", "structural", "'content' is given twice"),
+        ("type(content=f(x))", "structural", "after content"),
+        ("Action: click\uff08point=[1, 2]\uff09", "structural", r"expected \( after the verb"),
+        ("Action: Click (tap) the button", "structural", "without a call"),
         ("wait()\nclick(start_box='(1,2)' start)", "structural", r"call 2 \(click\)"),
         ('{"name": "mobile_use", "arguments": {"action"', "structural", "JSON"),
         ("[" * 5000, "structural", "no action"),
@@ -268,6 +301,7 @@ def test_json_is_read_leniently():
     assert read('[{"type": "click", "point": [100, 200]}, {"type": "wait"}]') == [*CLICK, {"type": "wait"}]
     assert read('{"actions": [{"action": "wait"}]}') == [{"type": "wait"}]
     assert read('{"action_type": "click", "action_inputs": {"start_box": "(100,200)"}}') == CLICK
+    assert read('{"action": "click", "args": {"coordinate": "[100, 200]"}}') == CLICK
     assert read("{\"action\": \"type\", \"text\": \"it's \\d\"}") == [{"type": "type", "content": r"it's \d"}]
     assert read('{"name": "ocr", "arguments": {"image": 1}}') == [
         {"type": "tool_call", "name": "ocr", "arguments": {"image": 1}}

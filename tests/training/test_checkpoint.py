@@ -65,6 +65,9 @@ def test_processes_of_one_launch_load_onto_their_own_gpus(monkeypatch):
         (lambda f: (f / "config.json").write_text('{"model_type": "no_such_model"}'), "failed"),
         (lambda f: _drop_weight(f / "model.safetensors"), "lacks 1 weights"),
         (lambda f: _widen_tokens(f / "config.json"), "of another shape"),
+        (lambda f: _change_config(f, "hidden_size", 48), "of another shape"),
+        (lambda f: _change_config(f, "num_hidden_layers", 1), "its config.json is of another model"),
+        (lambda f: (f / "config.json").write_text("[]"), "no JSON object"),
         (lambda f: (f / "chat_template.jinja").write_text("{% if %}"), "chat template failed"),
     ],
 )
@@ -74,6 +77,13 @@ def test_damaged_checkpoint_is_told_in_one_sentence(copy, damage, words):
         load_model_and_processor(copy, device="cpu")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _change_config(checkpoint: Path, name: str, value: int) -> None:
+    record = json.loads((checkpoint / "config.json").read_text())
+    assert record["text_config"][name] != value
+    record["text_config"][name] = value
+    (checkpoint / "config.json").write_text(json.dumps(record))
 
 
 def _widen_tokens(file: Path) -> None:

@@ -102,7 +102,9 @@ def test_missing_required_field_is_named():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "is not YAML"), ("- 1", "is not a mapping"), ("optim: 3", "group of settings")]
+    ("text", "message"), [("a: [", "is not YAML"), ("- 1", "is not a mapping"), ("optim: 3", "group of settings"),
+     ("a: 2024-13-45", "is not YAML"), ("a: " + "[" * 5000, "is not YAML"),
+     ("optim: {num_steps: 0}", r"'optim\.num_steps'")]
 )
 def test_bad_file_names_the_problem(tmp_path, text, message):
     path = tmp_path / "c.yaml"

@@ -56,6 +56,7 @@ def test_a_server_that_does_not_answer_is_one_sentence_and_exit_code_2(
         (["--split", "no_such"], "split 'no_such'"),
         (["--goal", " "], "--goal is empty"),
         (["--planner", "replay:none.jsonl"], "none.jsonl"),
+        (["--planner", "replay:"], "names no file"),
     ],
 )
 def test_bad_input_is_one_sentence(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,4 +67,7 @@ def test_bad_input_is_one_sentence(options: list[str], told: str, capsys: pytest
 
 def test_an_output_that_is_no_file_is_told(recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["episode", "--seed", "3", "--planner", recording, "--out", str(tmp_path)]) == 2
-    assert "no plain file" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "no plain file" in err and out == ""  # told before the episode runs
+    assert main(["episode", "--seed", "3", "--planner", recording, "--out", str(tmp_path / "t.jsonl" / "under")]) == 2
+    assert "choose a folder you may write" in capsys.readouterr().err

@@ -146,6 +146,10 @@ def test_command_writes_the_folder_and_names_bad_input(tmp_path: Path, capsys: p
     (tmp_path / "file").write_text("")
     assert main(["export", "verl", "stage1", *words[:-1], str(tmp_path / "file")]) == 2
     assert "cannot write" in capsys.readouterr().err
+    assert main(["export", "verl", "stage1", *words, "--set", "data.path=/nope.jsonl"]) == 2
+    assert capsys.readouterr().err.startswith("tracer1: cannot read trajectories /nope.jsonl")
+    assert main(["export", "verl", "stage1", *words, "--set", "model=/nope"]) == 2
+    assert "checkpoint '/nope' does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["fsdp2", "deepspeed_zero3"])

@@ -46,6 +46,14 @@ BROKEN = [
     ("1. click() |  ", 0, "content", "instruction is empty"),
     ("1. click() | tap\nand then some words", 1, "structural", "line after step 1"),
     ("1. click() | tap\n2. fly() | fly", 1, "content", "step 2"),
+    ("1. # nothing\n2. click() | tap", 0, "structural", "step 1"),
+    ("1. `click()` | tap\n2. wait() | wait", 0, "structural", "step 1"),
+    ("1. | tap\n2. wait() | wait", 0, "structural", "step 1"),
+    ("1.\n2. wait() | wait", 0, "structural", "step 1"),
+    ("(1) click() | tap\n2. wait() | wait", 0, "structural", "before the first step"),
+    ("<plan>1. click() | tap\n2. wait() | wait</plan>", 0, "structural", "before the first step"),
+    ("<think>a</think><think>b\n1. click() | tap", 0, "structural", "never ends"),
+    ("Well. <think>b\n1. click() | tap", 0, "structural", "never ends"),
 ]
 
 
@@ -66,6 +74,9 @@ def test_broken_reply_is_data_with_the_steps_before_the_break(reply, num_steps, 
         "- 1) click() | tap",
         "\n\n 1 . click() | tap \n\n",
         "I looked.</think>old</think>1. click() | tap",
+        "Wi-Fi | Bluetooth (on)\n1. click() | tap",
+        "It is 12:30 now.\n12:30 is late.\n3.5 steps are left.\n7. click() | tap",
+        "<think>a</think><think>b</think>1. click() | tap",
     ],
 )
 def test_usual_dressings_of_a_plan_are_accepted(reply):
@@ -77,6 +88,16 @@ def test_usual_dressings_of_a_plan_are_accepted(reply):
 def test_text_with_bars_newlines_and_numbered_lines_survives_the_grammar():
     step = ForecastStep(action=Action(type="type", content="a | b\n2. click() | x"), instruction="type | it")
     assert parse_forecast(format_plan([step, DONE]), horizon=3).steps == (step, DONE)
+
+
+def test_a_step_may_speak_of_the_tag_that_opens_a_thought():
+    step = ForecastStep(action=Action(type="type", content="<think>"), instruction="type <think>")
+    assert parse_forecast(format_plan([step]), horizon=1).steps == (step,)
+
+
+def test_numbers_are_not_compared():
+    reply = "0. click() | tap\n0. click() | tap\n\n12) click() | tap"
+    assert len(parse_forecast(reply, horizon=5).steps) == 3
 
 
 def test_coordinates_are_read_in_the_frame_of_the_family():

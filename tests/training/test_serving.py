@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -71,6 +72,13 @@ def test_another_model_and_arguments_of_vllm_are_passed_on_as_they_are(capsys):
 def test_what_cannot_be_served_is_told(capsys, arguments, words):
     assert main(["serve", *arguments, "--print"]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_busy_port_is_told(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert main(["serve", "--planner", str(TINY), "--port", str(port)]) == 2
+    assert f"port {port} cannot be used" in capsys.readouterr().err
 
 
 def test_missing_vllm_is_told_in_one_sentence(capsys, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from executors.errors import InputError
+from executors.files import check_writable
 
 if TYPE_CHECKING:
     from training.episode_record import EpisodeRecord, StepRecord
@@ -64,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the episode; 0 when it ran, whether or not the goal was reached, 2 when errors ended it."""
+    if args.out is not None:
+        check_writable(args.out)
     from executors.tool_agents import get_tool_agent
     from training.episode_record import StopReason, save_episode
     from training.episode_worlds import open_world

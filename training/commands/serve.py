@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the command and how its model is named here, then becomes it; returns only after --print."""
-    from training.serving import check_vllm, planner_command, planner_name, tool_agent_command
+    from training.serving import check_port, check_vllm, planner_command, planner_name, tool_agent_command
 
     where = f"http://localhost:{args.port}/v1"
     if args.planner is not None:
@@ -42,10 +42,12 @@ def run(args: argparse.Namespace) -> int:
         )
         use = f"--tool-agent {args.tool_agent}@{where}"
     print(shlex.join(command), flush=True)
+    if not args.print:
+        check_port(args.port)
+        check_vllm(args.python)
     print(f"once it answers: {use}", file=sys.stderr, flush=True)
     if args.print:
         return 0
-    check_vllm(args.python)
     os.execvp(command[0], command)  # signals and exit code are then vLLM's own, and no process is left behind
 
 

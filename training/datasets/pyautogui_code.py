@@ -29,6 +29,8 @@ MAX_CODE_CHARS = 100_000
 MAX_PRESSES = 100
 """Most presses of one key in one call."""
 
+_MAX_INT = 10**9  # Python refuses to print numbers of thousands of digits, so none may reach a message
+
 
 class CodeError(InputError):
     """Code that is not one action of the grammar; `kind` is the short reason that reports count."""
@@ -137,6 +139,12 @@ def _read_call(statement: ast.stmt) -> _Call:
     if not is_dotted or function.value.id not in ("pyautogui", "computer"):
         raise CodeError("unknown call", f"{_shorten(ast.unparse(function))} is not a call of pyautogui or computer")
     shown = f"{function.value.id}.{function.attr}"
+    names = [keyword.arg for keyword in call.keywords]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise CodeError("wrong argument", f"{shown}: {repeated} is given twice")
+    numbers = (node.value for node in ast.walk(call) if isinstance(node, ast.Constant))
+    if any(isinstance(number, int) and number > _MAX_INT for number in numbers):
+        raise CodeError("wrong argument", f"{shown}: a whole number is above {_MAX_INT}")
     try:
         args = [ast.literal_eval(node) for node in call.args]
         kwargs = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in call.keywords}

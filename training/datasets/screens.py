@@ -42,6 +42,8 @@ def check_image(data: bytes) -> tuple[ImageSize, str]:
                 _check_png(data)  # the checksums tell a cut file without decoding it
             else:
                 image.load()
+    except PIL.UnidentifiedImageError:
+        raise ValueError(f"its {len(data)} bytes are no PNG, JPEG or WebP file") from None
     except (OSError, SyntaxError, ValueError, IndexError, EOFError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(str(error)) from None
     return size, suffix

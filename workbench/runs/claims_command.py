@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.errors import InputError, OutputError
+from executors.files import check_writable
 from training.commands.episode import DEFAULT_PLANNER, whole_number
 
 HELP = "train and evaluate the paper's ablations, and say which of its claims are seen"
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     study = _Study.of(args)
     results = args.out / "outcomes.jsonl"
+    check_writable(results)
     outcomes = read_outcomes(results)
     done = {(outcome.variant, outcome.seed) for outcome in outcomes}
     todo = [(seed, name) for seed in study.seeds for name in study.variants if (name, seed) not in done]
@@ -103,6 +105,7 @@ class _Study:
         from training.benchmarks.claims import VARIANTS
         from training.checkpoint import check_checkpoint
         from training.config import parse_overrides
+        from workbench.runs.gpus import read_gpus
 
         check_checkpoint(args.planner)
         tasks: tuple[str, ...] = ()
@@ -112,6 +115,13 @@ class _Study:
             tasks = choose_tasks(args.tasks)
             if not args.data:
                 raise InputError("--data is missing: record a file with `tracer1 record miniwob`")
+        else:
+            from executors.simulator import list_tasks
+
+            list_tasks(args.split)  # raises where there is no such split
+        devices = ("cpu", *(gpu.device for gpu in read_gpus()))
+        if args.device not in devices:  # its runs would wait for ever
+            raise InputError(f"--device {args.device!r} is not of this machine: choose one of {', '.join(devices)}")
         names = [name.strip() for name in args.variants.split(";")] if args.variants else list(VARIANTS)
         unknown = next((name for name in names if name not in VARIANTS), None)
         if unknown is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from executors.errors import InputError
+from executors.errors import WorkbenchError
 from tests.training.planner_helpers import ScriptedPlanner, tiny_checkpoint
 from training.benchmarks.claims import BOTH, STAGE1, VARIANTS, read_outcomes
 from workbench.runs import claims_command
@@ -82,8 +82,11 @@ def test_a_run_that_failed_leaves_its_variants_out_and_is_named(start, tmp_path,
     (("--seeds", "0,x"), "simulator", "not a list of whole numbers"),
     (("--tasks", "click-test"), "miniwob", "--data is missing"),
     (("--set", "optim"), "simulator", "not key=value"),
+    (("--split", "nope"), "simulator", "split 'nope' is unknown"),
+    (("--device", "gpu99"), "simulator", "--device 'gpu99' is not of this machine"),
+    (("--out", __file__), "simulator", "choose a folder you may write"),
 ])  # fmt: skip
 def test_wrong_options_are_told_before_anything_is_queued(start, tmp_path, words, world, message) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(WorkbenchError, match=message):
         claims_command.run(parse(start, tmp_path, *words, world=world))
     assert not (tmp_path / "runs").exists()
