@@ -93,6 +93,12 @@ def test_requirements_repeat_the_dependencies_of_the_project() -> None:
     assert [line for line in lines if not line.startswith("#")] == _project()["dependencies"]
 
 
+def test_a_space_installs_system_packages_that_ci_knows() -> None:
+    packages = (ROOT / "packages.txt").read_text(encoding="utf-8").split()
+    known = re.findall(r"packages\+=\(([\w-]+)\)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert packages and set(packages) < set(known)
+
+
 def test_the_space_card_names_the_gradio_that_is_required() -> None:
     import yaml
 
