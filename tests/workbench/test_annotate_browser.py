@@ -206,7 +206,7 @@ def test_everything_by_keyboard_two_windows_a_stale_save_and_on_to_training(
     editor.saved()
     page.keyboard.press("a")
     page.keyboard.type("nonsense(")
-    page.locator(".an-field-error", has_text="does not take").wait_for()
+    page.locator(".an-field-error", has_text="expected , or )").wait_for()
     page.locator("#an-saved", has_text="Not saved").wait_for()
     page.locator("[data-field=arguments]").fill("point=[0.25, 0.5]")
     editor.saved()

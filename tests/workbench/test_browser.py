@@ -213,7 +213,9 @@ def test_an_episode_by_keyboard_alone(server: str, open_page) -> None:
     page.keyboard.press("?")
     wait_for(page, "dialog[open]", "Keyboard shortcuts")
     page.keyboard.press("Escape")
+    page.locator("dialog[open]").wait_for(state="hidden")
     for number in range(1, 4):
+        page.locator("button#ep-act[disabled]").wait_for(state="attached")  # Space does whichever of the two is next
         page.locator("button#ep-forecast:not([disabled])").wait_for()
         page.keyboard.press("Space")  # forecast
         page.locator("button#ep-act:not([disabled])").wait_for()
