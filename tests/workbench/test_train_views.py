@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.workbench.train_helpers import first_sample, group_record, make_run, reply_of
@@ -25,7 +26,11 @@ def views(root: Path) -> TrainViews:
     return TrainViews(RunDesk(root, root / "queue.sqlite"))
 
 
-def test_a_look_sends_only_what_the_page_has_not(views: TrainViews, root: Path) -> None:
+def test_a_look_sends_only_what_the_page_has_not(
+    views: TrainViews, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = psutil.disk_usage(str(root))
+    monkeypatch.setattr(psutil, "disk_usage", lambda _: disk)  # the page shows it, and others use this disk
     make_run(root)
     first = views.look({"shown": "first"})
     assert first["known"] == ["first"] and set(first["parts"]) == {"runs", "head", "machine"}
