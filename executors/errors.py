@@ -36,6 +36,10 @@ class OutputError(WorkbenchError, OSError):
     __str__ = Exception.__str__
 
 
+WRONG_FORM = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What taking a record apart may raise where it has another form than expected; its reader names file and line."""
+
+
 class ExecutorError(WorkbenchError, RuntimeError):
     """An executor or tool agent failed at a named boundary; recorded, never scored as a wrong answer in training."""
 

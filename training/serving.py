@@ -8,12 +8,12 @@ checkpoint's generation settings, whose repetition penalty would change greedy r
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from executors.errors import InputError
+from executors.ports import port_problem
 from executors.vision_agents import GROUNDERS
 from training.checkpoint import check_checkpoint
 
@@ -90,12 +90,9 @@ def _command(source: str, name: str, python: str, port: int) -> list[str]:
 
 def check_port(port: int) -> None:
     """Raises InputError when no server can listen at this port of this machine."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended does not count
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise InputError(f"port {port} cannot be used ({error.strerror}): choose another with --port") from None
+    error = port_problem(HOST, port)
+    if error is not None:
+        raise InputError(f"port {port} cannot be used ({error.strerror}): choose another with --port")
 
 
 def check_vllm(python: str) -> None:

@@ -159,7 +159,8 @@ def render_form(devices: Sequence[str], planners: Sequence[str], data: Sequence[
         _field("Device", _select("device", [(device, device) for device in devices], form.device)),
     )  # fmt: skip
     return (
-        f'<form class="cmp-form" onsubmit="return false">{"".join(rows)}<fieldset class="cmp-field" data-offline>'
+        f'<form class="cmp-form" data-on-policy="{" ".join(TITLES)}" onsubmit="return false">'
+        f'{"".join(rows)}<fieldset class="cmp-field" data-offline>'
         f"<legend>Tool agents</legend>{agents}</fieldset>{lists}</form>"
     )
 
@@ -169,12 +170,12 @@ _PLAIN = 'spellcheck="false" autocomplete="off"'
 
 def _offline_field(label: str, control: str, help: str = "") -> str:
     """A field that on-policy benchmarks lack; the page hides it with them."""
-    return _field(label, control, help).replace("<label ", "<label data-offline ", 1)
+    return _field(label, control, help, " data-offline")
 
 
-def _field(label: str, control: str, help: str = "") -> str:
+def _field(label: str, control: str, help: str = "", attribute: str = "") -> str:
     more = f'<span class="tr-help">{safe_text(help)}</span>' if help else ""
-    return f'<label class="cmp-field"><span>{label}</span>{control}{more}</label>'
+    return f'<label class="cmp-field"{attribute}><span>{label}</span>{control}{more}</label>'
 
 
 def _number(name: str, value: str = "") -> str:

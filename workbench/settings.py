@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from executors.errors import InputError, MissingFileError, OutputError
+from executors.ports import port_problem
 from training.checkpoint import check_checkpoint
 from training.planner import load_planner
 from workbench.guard import LOOPBACK_NAMES, AccessRules, rules_for
@@ -186,18 +187,14 @@ def check_port(host: str, port: int) -> None:
     Raises:
         OutputError: the port is taken, or the address is not one of this machine.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that only lingers is free
-            probe.bind((host, port))
-    except OSError as error:
+    error = port_problem(host, port)
+    if error is not None:
         words = f"cannot be opened ({error.strerror or error})"
         hint = "choose an address of this machine with --host and a port above 1023 with --port"
         if error.errno == errno.EADDRINUSE:
             words = "is already in use"
             hint = "stop the program that uses it or choose another with --port"
-        raise OutputError(f"port {port} on {host} {words}: {hint}, for example --port {_next_port(port)}") from None
+        raise OutputError(f"port {port} on {host} {words}: {hint}, for example --port {_next_port(port)}")
 
 
 def _next_port(port: int) -> int:

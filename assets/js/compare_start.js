@@ -42,9 +42,9 @@ const startForm = async () => {
 };
 // on-policy benchmarks make their own tasks: what is asked of recorded ones alone is put away
 const hideOffline = () => {
-  const chosen = byId("cmp-form").querySelector("[name=protocol]").selectedOptions[0];
-  const isOnPolicy = chosen.text.endsWith("(on-policy)");
-  for (const field of byId("cmp-form").querySelectorAll("[data-offline]")) field.hidden = isOnPolicy;
+  const form = byId("cmp-form").querySelector("form");
+  const isOnPolicy = form.dataset.onPolicy.split(" ").includes(form.elements.protocol.value);
+  for (const field of form.querySelectorAll("[data-offline]")) field.hidden = isOnPolicy;
 };
 const planSoon = debounced(() => trigger("plan", { form: collectForm() }), 250);
 

@@ -27,7 +27,10 @@ from training.benchmarks.protocols.base import Outcome, Prediction, StepScore
 from training.benchmarks.statistics import clustered_rate_interval, wilson_interval
 from training.config import ForecastConfig
 from training.episode_record import EpisodeRecord, StopReason
+from training.planner import Planner
 
+ORACLE = "oracle"
+"""Name of the planner that is no model but the tasks' own oracles."""
 _OUTCOMES = {
     StopReason.EXECUTOR_ERROR: Outcome.FAILED, StopReason.PARSE_FAILURE: Outcome.UNREADABLE,
     StopReason.NOT_GROUNDED: Outcome.NOT_GROUNDED,
@@ -187,15 +190,25 @@ class KeptTasks:
             self._journal.append([asdict(result)])
         self._results[result.id] = result
 
-    def finish(self, ids: Iterable[str]) -> tuple[list[TaskResult], dict[str, Any]]:
-        """The results of these ids, all done, and their figures; a folder then holds what comparisons read.
+    def results(self, ids: Iterable[str]) -> list[TaskResult]:
+        """The results of these ids, all done."""
+        return [self._results[id] for id in ids]
+
+    def finish(self, ids: Iterable[str]) -> list[TaskResult]:
+        """`results`, which are saved where there is a folder; raises OutputError when it cannot be written."""
+        results = self.results(ids)
+        if self._out is not None:
+            self.save(results)
+        return results
+
+    def save(self, results: Sequence[TaskResult]) -> dict[str, Any]:
+        """Writes what comparisons read into the folder and returns the figures.
 
         Raises:
             OutputError: the folder cannot be written.
         """
-        results = [self._results[id] for id in ids]
         evaluation = Evaluation(
-            name=self._out.name if self._out is not None else "",
+            name=self._out.name,
             settings=self.settings,
             protocol=self._benchmark.protocol,
             version=self._benchmark.version,
@@ -213,9 +226,36 @@ class KeptTasks:
             **self._benchmark.details,
             **summarise_results(results),
         }
-        if self._out is not None:
-            save_results(self._out, evaluation, summary)
-        return results, summary
+        save_results(self._out, evaluation, summary)
+        return summary
+
+
+def keep_tasks(
+    out: Path | None, planner: Planner | None, ids: Iterable[str], *, data: str, tool_agent: str, reactive: bool,
+    source: str = "ours", **details: Any,
+) -> KeptTasks:  # fmt: skip
+    """Where an embedded benchmark keeps its tasks; raises as `KeptTasks` does.
+
+    Args:
+        out: the folder; None keeps nothing on the disk.
+        planner: who is judged; None for the tasks' oracles, which plan one step at a time.
+        ids: of all tasks.
+        data: the tasks in words.
+        tool_agent: name of who grounds.
+        reactive: one step is asked for at a time.
+        source: who wrote the tasks.
+        details: further settings that a run must share to be gone on with.
+    """
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+    is_oracle = planner is None
+    return KeptTasks(
+        Benchmark(protocol="success", version=1, data=data, data_hash=digest, source=source, details=details),
+        out,
+        config=ForecastConfig() if is_oracle else planner.config,
+        planner_name=ORACLE if is_oracle else planner.name,
+        tool_agent=tool_agent,
+        reactive=reactive or is_oracle,
+    )
 
 
 def episode_scores(results: Sequence[TaskResult]) -> dict[str, Any]:
@@ -285,11 +325,6 @@ def _sample(result: TaskResult) -> Sample:
         slices={"category": result.group, **result.slices},
         forecast=result.last_forecast,
     )
-
-
-def data_hash(ids: Iterable[str]) -> str:
-    """What tells sets of tasks apart."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
 
 
 def rate(flags: Iterable[bool]) -> float:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.actions import Action
-from executors.errors import InputError, MissingFileError, OutputError
+from executors.errors import WRONG_FORM, InputError, MissingFileError, OutputError
 from executors.files import partial_path
 from executors.geometry import BoxNorm
 from executors.trajectory import box_from_json, box_to_json
@@ -267,7 +267,7 @@ def _step_to_json(step: StepResult) -> dict[str, Any]:
 
 
 def sample_from_json(record: Mapping[str, Any]) -> Sample:
-    """The sample of a `sample_to_json` record; raises one of `_WRONG_FORM` for anything else."""
+    """The sample of a `sample_to_json` record; raises one of `WRONG_FORM` for anything else."""
     texts = [record["id"], record["episode"], record["prompt"], *record["slices"], *record["slices"].values()]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("id, episode, prompt and slices are texts")
@@ -306,10 +306,6 @@ def _score_from_json(record: Mapping[str, Any]) -> StepScore:
 
 def _is_share(value: Any) -> bool:
     return isinstance(value, (int, float)) and 0 <= value <= 1 + 1e-9  # a mean of ones may be off by rounding
-
-
-_WRONG_FORM = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What reading a damaged record may raise."""
 
 
 def save_results(folder: Path, evaluation: Evaluation, summary: Mapping[str, Any]) -> Path:
@@ -381,7 +377,7 @@ def load_evaluation(path: Path, name: str = "") -> Evaluation:
             samples=tuple(samples),
             folder=path.parent,
         )
-    except _WRONG_FORM as error:
+    except WRONG_FORM as error:
         raise InputError(f"{path} line {number}: damaged ({error!r}): run `tracer1 evaluate` again") from None
 
 
@@ -410,13 +406,13 @@ def stored_summaries(root: Path) -> list[dict[str, Any]]:
             share = (summary["step_success"] or {"rate": 0.0})["rate"]
             row = {**summary, "name": path.parent.name, "folder": str(path.parent)}
             found.append((summary["benchmark"], -share, row))
-        except (OSError, *_WRONG_FORM):
+        except (OSError, *WRONG_FORM):
             continue  # a leaderboard shows what can be read
     return [row for _, _, row in sorted(found, key=lambda item: item[:2])]
 
 
 def _check_summary(summary: Any) -> None:
-    """Raises one of `_WRONG_FORM` unless what a leaderboard shows is there and of its type."""
+    """Raises one of `WRONG_FORM` unless what a leaderboard shows is there and of its type."""
     if not all(isinstance(summary[name], str) for name in ("benchmark", "protocol", "tool_agent")):
         raise TypeError("benchmark, protocol and tool agent are names")
     rates = [summary[name] for name in ("step_success", "type", "grounding", "episode_success")]

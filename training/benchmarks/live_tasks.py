@@ -72,7 +72,7 @@ def evaluate_live(
     if on_progress is not None and len(missing) < len(tasks):
         on_progress(f"{len(tasks) - len(missing)} of {len(tasks)} tasks are done already")
     _run_all(missing, make_worlds, kept, on_progress)
-    return kept.finish(tasks)[1]
+    return kept.save(kept.results(tasks))
 
 
 def _run_all(

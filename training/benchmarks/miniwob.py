@@ -19,8 +19,7 @@ from executors.miniwob import MAX_SEED, ORACLES, MiniWobExecutor, check_task, or
 from executors.simulator import describe
 from executors.tool_agents import ElementTreeAgent, ToolAgent
 from executors.trajectory import Step, Trajectory
-from training.benchmarks.episodes import Benchmark, KeptTasks, TaskResult, data_hash, episode_scores, success_by
-from training.config import ForecastConfig
+from training.benchmarks.episodes import ORACLE, TaskResult, episode_scores, keep_tasks, success_by
 from training.episode_record import EpisodeRecord
 from training.forecast import Forecast, ForecastStep
 from training.plan_act import Episode, run_batch
@@ -28,8 +27,6 @@ from training.planner import Planner
 
 MAX_STEPS = 30
 """Steps after which an episode counts as failed; the longest of the oracles takes 22 (ours)."""
-ORACLE = "oracle"
-"""Name of the planner that is no model but the tasks' own oracles."""
 LICENCE = "MIT (MiniWoB++, Farama Foundation)"
 
 RULES = {"success_rule": "raw reward of 1", "time_limit": "lifted", "data_mode": "train"}
@@ -100,23 +97,17 @@ def evaluate(
     _check_numbers(num_episodes, seed)
     started = time.perf_counter()
     jobs = {f"{task}/{seed + i}": (task, seed + i) for task in tasks for i in range(num_episodes)}
-    is_reactive = reactive or planner is None
-    benchmark = Benchmark(
-        protocol="success", version=1, data=f"miniwob, {len(tasks)} tasks, {num_episodes} episodes each, seed {seed}",
-        data_hash=data_hash(jobs), source="MiniWoB++ " + version("miniwob"),
-        details={"seed": seed, "max_steps": max_steps, **RULES},
-    )  # fmt: skip
-    agent = tool_agent or ElementTreeAgent()
-    kept = KeptTasks(
-        benchmark, out, config=ForecastConfig() if planner is None else planner.config,
-        planner_name=ORACLE if planner is None else planner.name, tool_agent=agent.name, reactive=is_reactive,
+    kept = keep_tasks(
+        out, planner, jobs, data=f"miniwob, {len(tasks)} tasks, {num_episodes} episodes each, seed {seed}",
+        tool_agent=(tool_agent or ElementTreeAgent()).name, reactive=reactive,
+        source="MiniWoB++ " + version("miniwob"), seed=seed, max_steps=max_steps, **RULES,
     )  # fmt: skip
     missing = kept.missing(jobs, retries_failed=retries_failed)
     run_jobs(
         planner, missing, reactive, num_browsers=num_browsers, max_steps=max_steps, tool_agent=tool_agent,
         open_executor=open_executor, on_progress=on_progress, on_done=lambda record: kept.add(_task_result(record)),
     )  # fmt: skip
-    results, _ = kept.finish(jobs)
+    results = kept.finish(jobs)
     seconds = time.perf_counter() - started
     return {
         "benchmark": "miniwob",

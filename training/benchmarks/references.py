@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.actions import Action
-from executors.errors import InputError, MissingFileError
+from executors.errors import WRONG_FORM, InputError, MissingFileError
 from executors.geometry import BoxNorm, ImageSize, PointNorm
 from executors.trajectory import Observation, Trajectory, box_from_json, read_trajectories
 from training.benchmarks.protocols.agentnetbench import raw_actions
@@ -187,14 +187,10 @@ def _of_lines(path: Path, read: Any) -> list[ReferenceStep]:
     for number, record in _json_lines(path):
         try:
             references.extend(map(_checked, read(record)))
-        except _WRONG_FORM as error:
+        except WRONG_FORM as error:
             raise InputError(f"{path} line {number}: {_problem(error)}: mend or remove the line") from None
     _check_ids(path, references)
     return references
-
-
-_WRONG_FORM = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
-"""What reading a record of another form than expected may raise."""
 
 
 def _problem(error: BaseException) -> str:
@@ -351,7 +347,7 @@ def _agentnetbench(folder: Path) -> list[ReferenceStep]:
             references.extend(map(_checked, _agentnetbench_task(json.loads(path.read_bytes()))))
         except OSError as error:
             raise MissingFileError(f"cannot read {path} ({error.strerror}): check the folder") from None
-        except _WRONG_FORM as error:
+        except WRONG_FORM as error:
             raise InputError(f"{path}: {_problem(error)}: mend or remove the file") from None
     _check_ids(folder, references)
     return references

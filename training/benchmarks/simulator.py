@@ -22,15 +22,7 @@ from executors.errors import ExecutorError, InputError
 from executors.simulator import SimulatorExecutor, Task, record_episode, sample_tasks
 from executors.tool_agents import ElementTreeAgent, ToolAgent
 from executors.trajectory import Step
-from training.benchmarks.episodes import (
-    Benchmark,
-    KeptTasks,
-    TaskResult,
-    data_hash,
-    episode_scores,
-    rate,
-    success_by,
-)
+from training.benchmarks.episodes import TaskResult, episode_scores, keep_tasks, rate, success_by
 from training.config import Stage2Config
 from training.episode_record import EpisodeRecord, StopReason
 from training.forecast import Forecast
@@ -94,15 +86,11 @@ def evaluate(
     started = time.perf_counter()
     tasks = sample_tasks(split, num_episodes, seed)
     by_id = {task.id: task for task in tasks}
-    benchmark = Benchmark(
-        protocol="success", version=1, data=f"simulator/{split}, {num_episodes} tasks, seed {seed}",
-        data_hash=data_hash(by_id), source="ours",
-        details={"split": split, "seed": seed, "max_steps": max_steps, "interruption_rate": interruption_rate},
+    kept = keep_tasks(
+        out, planner, by_id, data=f"simulator/{split}, {num_episodes} tasks, seed {seed}",
+        tool_agent=(tool_agent or _AGENT).name, reactive=reactive, split=split, seed=seed, max_steps=max_steps,
+        interruption_rate=interruption_rate,
     )  # fmt: skip
-    agent = tool_agent or _AGENT
-    kept = KeptTasks(
-        benchmark, out, config=planner.config, planner_name=planner.name, tool_agent=agent.name, reactive=reactive
-    )
     missing = kept.missing(by_id, retries_failed=retries_failed)
     run_tasks(
         planner, missing, reactive, batch_size, max_steps, interruption_rate, tool_agent, on_progress,
@@ -110,7 +98,7 @@ def evaluate(
     )  # fmt: skip
     if kept.missing(by_id):
         return None
-    results, _ = kept.finish(task.id for task in tasks)
+    results = kept.finish(task.id for task in tasks)
     is_success = [result.is_success for result in results]
     result: dict[str, Any] = {
         "benchmark": "simulator",

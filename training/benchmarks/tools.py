@@ -16,9 +16,8 @@ from typing import Any
 from executors.errors import ExecutorError, InputError
 from executors.tool_tasks import ToolTask, next_move, sample_tasks, task_of_meta, usable_templates
 from executors.trajectory import Trajectory
-from training.benchmarks.episodes import Benchmark, KeptTasks, TaskResult, data_hash, episode_scores, success_by
+from training.benchmarks.episodes import ORACLE, TaskResult, episode_scores, keep_tasks, success_by
 from training.benchmarks.statistics import wilson_interval
-from training.config import ForecastConfig
 from training.episode_record import EpisodeRecord, StopReason
 from training.forecast import Forecast, ForecastStep
 from training.plan_act import Episode, run_batch
@@ -26,8 +25,6 @@ from training.planner import Planner, ReplayPlanner
 
 MAX_STEPS = 12
 """Steps after which an episode counts as failed; the longest of the oracles takes 6 (ours)."""
-ORACLE = "oracle"
-"""Name of the planner that is no model but the tasks' own oracles."""
 
 
 def evaluate(
@@ -73,14 +70,9 @@ def evaluate(
     started = time.perf_counter()
     _, left_out = usable_templates(split)
     tasks = {task.id: task for task in sample_tasks(split, num_episodes, seed)}
-    benchmark = Benchmark(
-        protocol="success", version=1, data=f"tools/{split}, {num_episodes} tasks, seed {seed}",
-        data_hash=data_hash(tasks), source="ours", details={"split": split, "seed": seed, "max_steps": max_steps},
-    )  # fmt: skip
-    kept = KeptTasks(
-        benchmark, out, config=ForecastConfig() if planner is None else planner.config,
-        planner_name=ORACLE if planner is None else planner.name, tool_agent="none",
-        reactive=reactive or planner is None,
+    kept = keep_tasks(
+        out, planner, tasks, data=f"tools/{split}, {num_episodes} tasks, seed {seed}", tool_agent="none",
+        reactive=reactive, split=split, seed=seed, max_steps=max_steps,
     )  # fmt: skip
 
     def keep(record: EpisodeRecord) -> None:
@@ -102,7 +94,7 @@ def evaluate(
                       should_stop=should_stop)  # fmt: skip
     if kept.missing(tasks):
         return None
-    results, _ = kept.finish(tasks)
+    results = kept.finish(tasks)
     num_calls, num_failed = (sum(getattr(r, name) for r in results) for name in ("num_actions", "num_without_effect"))
     return {
         "benchmark": "tools",

@@ -77,6 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the benchmark; the result goes to standard output, progress to standard error."""
     evaluate_worlds.check(args)
+    acted = (*evaluate_worlds.RUN, SIMULATOR, MINIWOB, TOOLS)
+    if args.retry_failed and (args.benchmark not in acted or args.out is None or args.run is not None):
+        raise InputError(f"--retry-failed belongs to --out of {', '.join(acted)}, and goes without --run")
     if args.benchmark in evaluate_copies.TITLES:
         return evaluate_copies.run(args)
     evaluate_copies.refuse_elsewhere(args)

@@ -23,8 +23,6 @@ _OWN = {
     ANDROID_WORLD: ("server", "family", "budgets"),
 }
 """Options of one of the two alone."""
-ON_POLICY = (*ABOUT, "simulator", "miniwob", "tools")
-"""Benchmarks in which the planner acts, task by task."""
 WITH_PATH = (OSWORLD, "gta", "gaia")
 """Benchmarks that are given by a path."""
 
@@ -70,8 +68,6 @@ def check(args: argparse.Namespace) -> None:
         for option in options:
             if args.benchmark != benchmark and getattr(args, option, None) is not None:
                 raise InputError(f"--{option.replace('_', '-')} belongs to {benchmark}")
-    if args.retry_failed and (args.benchmark not in ON_POLICY or args.out is None or args.run is not None):
-        raise InputError(f"--retry-failed belongs to --out of {', '.join(ON_POLICY)}, and goes without --run")
     if args.path is not None and args.benchmark not in WITH_PATH:
         raise InputError(f"PATH {str(args.path)!r} belongs to {', '.join(WITH_PATH)}: leave it out")
     for option in ("data", "references", "horizon", "history", "run"):
