@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from training.cli import COMMANDS
-from training.config import STAGES, load_config
+from training.config import STAGES
+from training.config_reading import load_config
 from training.presets import PRESETS
 from workbench.settings import parse_settings
 

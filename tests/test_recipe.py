@@ -21,7 +21,8 @@ from executors.trajectory import read_trajectories
 from tests.test_docs import code_lines
 from tests.training.datasets import formats
 from training.cli import main
-from training.config import STAGES, load_config, to_dict
+from training.config import STAGES
+from training.config_reading import load_config, to_dict
 from training.grpo import grpo_arguments
 from training.presets import get_preset
 from training.samples import build_samples

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from executors.errors import CheckpointError, InputError, MissingFileError, OutputError
-from training.config import ForecastConfig, from_dict, to_dict
+from training.config import ForecastConfig
+from training.config_reading import from_dict, to_dict
 from training.cpu import keep_freed_memory
 
 SETTINGS_FILE = "tracer1.json"

@@ -20,7 +20,8 @@ from executors.errors import ExecutorError, InputError
 from executors.geometry import ImageSize
 from executors.tool_agents import ElementTreeAgent, get_tool_agent
 from executors.trajectory import step_from_json, step_to_json
-from training.config import ForecastConfig, RewardConfig, Stage1Config, Stage2Config, from_dict, to_dict
+from training.config import ForecastConfig, RewardConfig, Stage1Config, Stage2Config
+from training.config_reading import from_dict, to_dict
 from training.forecast import Forecast, ForecastStep, parse_forecast
 from training.rewards import grounded_reward, trajectory_reward
 from training.samples import Sample

@@ -18,7 +18,8 @@ from typing import Any
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
 from executors.tool_agents import get_tool_agent
 from training.checkpoint import check_checkpoint, read_planner_settings, save_planner_settings
-from training.config import STAGES, from_dict
+from training.config import STAGES
+from training.config_reading import from_dict
 from training.presets import get_preset
 from training.run_folder import RunFolder, RunStatus, is_first_process
 

@@ -19,10 +19,13 @@ _PLACE_WEIGHT = 10.0
 """Weight of where letters stand, a mean over all slots of which few are taken (ours)."""
 
 
-def attach_reading_head(model: Qwen3VLForConditionalGeneration) -> None:
-    """Gives the model a `reading_head`, which is saved and trained with it."""
+def attach_reading_head(model: Qwen3VLForConditionalGeneration, seed: int) -> None:
+    """Gives the model a `reading_head` of random start, which is saved and trained with it."""
     text = model.config.text_config
-    model.reading_head = ReadingHead(text.hidden_size, text.vocab_size).to(model.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = ReadingHead(text.hidden_size, text.vocab_size)
+    model.reading_head = head.to(model.device)
 
 
 def detach_reading_head(model: Qwen3VLForConditionalGeneration) -> None:

@@ -48,7 +48,7 @@ import psutil
 import yaml
 
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
-from training.config import to_dict
+from training.config_reading import to_dict
 from training.run_log import logged
 
 RUN_SCHEMA_VERSION = 1

@@ -19,7 +19,8 @@ from typing import Any
 import yaml
 
 from executors.errors import InputError, WorkbenchError
-from training.config import STAGES, field_docs, from_dict, to_dict
+from training.config import STAGES, field_docs
+from training.config_reading import from_dict, to_dict
 from workbench.screen import safe_text
 
 _ALLOWED = re.compile(r"is not allowed: give (.+)$", re.DOTALL)

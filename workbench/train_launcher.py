@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from executors.errors import InputError
-from training.config import STAGES, to_dict
+from training.config import STAGES
+from training.config_reading import to_dict
 from training.presets import FROM_STAGE_BEFORE, PRESETS, get_preset
 from workbench.runs.configs import preset_values
 from workbench.runs.desk import RunDesk

@@ -20,7 +20,8 @@ from executors.geometry import ImageSize
 from executors.tool_agents import get_tool_agent
 from executors.trajectory import Observation
 from training.checkpoint import read_planner_settings
-from training.config import ForecastConfig, RewardConfig, from_dict
+from training.config import ForecastConfig, RewardConfig
+from training.config_reading import from_dict
 from training.forecast import Forecast, ForecastStep, parse_forecast
 from training.rewards import TrajectoryReward, trajectory_reward
 from workbench.forecast_marks import forecast_marks

@@ -6,7 +6,8 @@ import pytest
 
 from executors.errors import InputError
 from tests.training.grpo_helpers import reward_variety, stage1_config, tiny_checkpoint
-from training.config import LoraConfig, OptimConfig, load_config
+from training.config import LoraConfig, OptimConfig
+from training.config_reading import load_config
 from training.run_folder import RunFolder
 from training.trackers import tracker_arguments
 

@@ -6,18 +6,8 @@ import pytest
 import yaml
 
 from executors.errors import InputError, MissingFileError
-from training.config import (
-    STAGES,
-    ForecastConfig,
-    OptimConfig,
-    SftConfig,
-    Stage1Config,
-    Stage2Config,
-    field_docs,
-    from_dict,
-    load_config,
-    to_dict,
-)
+from training.config import STAGES, ForecastConfig, OptimConfig, SftConfig, Stage1Config, Stage2Config, field_docs
+from training.config_reading import from_dict, load_config, to_dict
 
 
 def _groups(cls):
@@ -103,6 +93,7 @@ def test_missing_required_field_is_named():
 
 @pytest.mark.parametrize(
     ("text", "message"), [("a: [", "is not YAML"), ("- 1", "is not a mapping"), ("optim: 3", "group of settings"),
+     ("model: a\noptim: {seed: 1, seed: 2}", r"'seed' is given twice.*line 2"), ("model: a\nmodel: b", "given twice"),
      ("a: 2024-13-45", "is not YAML"), ("a: " + "[" * 5000, "is not YAML"),
      ("optim: {num_steps: 0}", r"'optim\.num_steps'")]
 )

@@ -154,7 +154,7 @@ def test_the_head_is_no_part_of_the_planner_and_the_tower_learns_to_read(process
     )
     model = build_model(config, processor, seed=0)
     names = set(model.state_dict())
-    attach_reading_head(model)
+    attach_reading_head(model, seed=0)
     embedding = model.get_input_embeddings().weight.detach().clone()
     batch = collate_lessons([Lesson(screen=max(screens, key=lambda s: len(s.texts)))], processor)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)

@@ -12,7 +12,8 @@ import pytest
 
 from executors.errors import InputError, MissingFileError, OutputError
 from training import run_folder
-from training.config import SftConfig, from_dict, to_dict
+from training.config import SftConfig
+from training.config_reading import from_dict, to_dict
 from training.run_folder import RunFolder, RunStopped
 
 

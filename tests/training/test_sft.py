@@ -20,8 +20,10 @@ from training.datasets.simulator import load_trajectories
 from training.forecast import format_plan, parse_forecast
 from training.run_folder import RunFolder
 from training.samples import build_samples
-from training.sft import learning_rate_factor, run_sft, validate
+from training.sft import run_sft
 from training.sft_batches import IGNORED, Collator, build_sft_records, corpus_of, is_reactive, plan_batches
+from training.sft_trainer import learning_rate_factor
+from training.sft_validation import validate
 from training.tiny import build_model, build_processor
 
 FORECAST = ForecastConfig(prompt_style="compact", horizon=3, history_length=2)

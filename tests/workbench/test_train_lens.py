@@ -12,7 +12,8 @@ from executors.actions import Action
 from executors.geometry import PointNorm
 from tests.workbench.train_helpers import ATTACK, first_sample, group_record, reply_of
 from training.checkpoint import save_planner_settings
-from training.config import ForecastConfig, RewardConfig, to_dict
+from training.config import ForecastConfig, RewardConfig
+from training.config_reading import to_dict
 from training.presets import get_preset
 from training.samples import Sample
 from workbench.runs.reader import RolloutGroup, RolloutSummary

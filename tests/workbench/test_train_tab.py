@@ -11,7 +11,7 @@ import pytest
 
 from executors.errors import InputError
 from tests.workbench.train_helpers import make_run
-from training.config import to_dict
+from training.config_reading import to_dict
 from training.presets import get_preset
 from workbench.runs.configs import ConfigShelf
 from workbench.runs.desk import RunDesk

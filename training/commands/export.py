@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from training.config import STAGES, load_config
+from training.config import STAGES
+from training.config_reading import load_config
 from training.export_rl import FRAMEWORKS
 
 HELP = "write a stage's data, reward and settings for EasyR1 or verl"

@@ -12,7 +12,8 @@ from pathlib import Path
 from executors.errors import InputError, OutputError
 from training.benchmarks.protocols import PROTOCOLS
 from training.commands.episode import DEFAULT_PLANNER, whole_number
-from training.config import STAGES, load_config
+from training.config import STAGES
+from training.config_reading import load_config
 
 HELP = "evaluate every combination of settings, with training where needed; a table and a figure"
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from executors.errors import InputError
-from training.config import STAGES, load_config
+from training.config import STAGES
+from training.config_reading import load_config
 from training.presets import PRESETS
 
 HELP = "train a planner: SFT warm start, Stage 1, Stage 2, or all three as a pipeline"

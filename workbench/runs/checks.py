@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from executors.errors import WorkbenchError
 from executors.tool_agents import get_tool_agent
 from training.checkpoint import check_checkpoint
-from training.config import to_dict
+from training.config_reading import to_dict
 from training.trackers import missing_trackers
 from workbench.runs.gpus import Machine, read_machine
 from workbench.runs.memory import as_gib, checkpoint_bytes, estimate_memory, final_bytes, model_shape

@@ -104,7 +104,7 @@ class _Study:
     def of(cls, args: argparse.Namespace) -> _Study:
         from training.benchmarks.claims import VARIANTS
         from training.checkpoint import check_checkpoint
-        from training.config import parse_overrides
+        from training.config_reading import parse_overrides
         from workbench.runs.gpus import read_gpus
 
         check_checkpoint(args.planner)
@@ -138,7 +138,7 @@ class _Study:
     def queue(self, desk, variant, seed: int) -> str:
         """The run of a variant, put into the queue where it was not yet; "" for a variant that is not trained."""
         from training.benchmarks.claims import VARIANTS
-        from training.config import to_dict
+        from training.config_reading import to_dict
         from training.presets import get_preset
         from workbench.runs.draft import with_changes
 

@@ -10,7 +10,8 @@ import yaml
 
 from executors.errors import InputError, MissingFileError, OutputError
 from executors.files import partial_path
-from training.config import STAGES, from_dict, to_dict
+from training.config import STAGES
+from training.config_reading import from_dict, to_dict
 from training.presets import get_preset
 from workbench.runs.draft import changes, check_name
 

@@ -20,7 +20,7 @@ from executors.errors import InputError, MissingFileError, OutputError, Workbenc
 from training.benchmarks.offline_run import OfflineSettings
 from training.benchmarks.on_policy import OnPolicySettings
 from training.benchmarks.watched import STAGE as EVALUATE
-from training.config import to_dict
+from training.config_reading import to_dict
 from training.pipeline import PIPELINE_FOLDERS
 from training.presets import get_preset
 from training.run_folder import RunFolder

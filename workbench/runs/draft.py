@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from executors.errors import InputError
-from training.config import STAGES, from_dict, to_dict
+from training.config import STAGES
+from training.config_reading import from_dict, to_dict
 
 if TYPE_CHECKING:
     from workbench.runs.checks import Check

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from executors.errors import InputError
-from training.config import STAGES, Stage1Config, Stage2Config, to_dict
+from training.config import STAGES, Stage1Config, Stage2Config
+from training.config_reading import to_dict
 from training.presets import PRESETS, get_preset
 from workbench.runs.draft import changes
 

@@ -17,7 +17,8 @@ import gradio as gr
 import plotly
 
 from executors.errors import InputError, WorkbenchError
-from training.config import STAGES, from_dict, to_dict
+from training.config import STAGES
+from training.config_reading import from_dict, to_dict
 from workbench.runs.configs import ConfigShelf, NamedConfig, difference
 from workbench.runs.desk import REQUESTS, RunDesk
 from workbench.runs.gpus import read_machine

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from tests.training.grpo_helpers import tiny_checkpoint
-from training.config import GrpoConfig, LoraConfig, OptimConfig, Stage1Config, Stage2Config, to_dict
+from training.config import GrpoConfig, LoraConfig, OptimConfig, Stage1Config, Stage2Config
+from training.config_reading import to_dict
 from training.presets import get_preset
 from workbench.runs import checks
 from workbench.runs.checks import check_draft

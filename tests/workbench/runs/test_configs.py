@@ -3,7 +3,7 @@
 import pytest
 
 from executors.errors import InputError, MissingFileError
-from training.config import to_dict
+from training.config_reading import to_dict
 from training.presets import get_preset
 from workbench.runs.configs import ConfigShelf, NamedConfig, difference, preset_values
 

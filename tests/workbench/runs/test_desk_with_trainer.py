@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.training.grpo_helpers import stage1_config, tiny_checkpoint
-from training.config import to_dict
+from training.config_reading import to_dict
 from training.run_folder import RunFolder
 from workbench.runs import launcher, reader
 from workbench.runs.desk import RunDesk

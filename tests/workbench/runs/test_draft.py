@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executors.errors import InputError
-from training.config import STAGES, GrpoConfig, OptimConfig, Stage1Config, load_config
+from training.config import STAGES, GrpoConfig, OptimConfig, Stage1Config
+from training.config_reading import load_config
 from training.presets import PRESETS, get_preset
 from workbench.runs.draft import Draft, check_name, make_draft
 
