@@ -128,6 +128,14 @@ def test_evaluate_refuses_wrong_usage(argv):
         parse(evaluate_command, *argv)
 
 
+def test_a_server_that_never_answers_gives_the_scores_and_exit_code_2(capsys):
+    argv = ("simulator", "--planner", "openai:m@http://localhost:1/v1", "--episodes", "2", "--json")
+    assert evaluate_command.run(parse(evaluate_command, *argv)) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["stop_reasons"] == {"executor_error": 2}
+    assert err.splitlines()[-1].startswith("tracer1: errors ended every episode, so nothing was measured")
+
+
 def test_wrong_split_is_told_before_a_planner_is_loaded():
     with pytest.raises(InputError, match="split 'tests'"):
         evaluate_command.run(parse(evaluate_command, "simulator", "--planner", "/none", "--split", "tests"))

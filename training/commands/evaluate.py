@@ -121,8 +121,7 @@ def _run_miniwob(args: argparse.Namespace) -> int:
         retries_failed=args.retry_failed,
         on_progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    print(json.dumps(result, ensure_ascii=False) if args.json else miniwob_summary(result))
-    return 0
+    return _tell(args, result, miniwob_summary)
 
 
 def _run_tools(args: argparse.Namespace) -> int:
@@ -137,8 +136,7 @@ def _run_tools(args: argparse.Namespace) -> int:
         return _run_watched(args, tools_summary)
     planner = None if args.planner == ORACLE else load_planner(args.planner)
     result = evaluate(planner, split, **_on_policy(args, MAX_STEPS))
-    print(json.dumps(result, ensure_ascii=False) if args.json else tools_summary(result))
-    return 0
+    return _tell(args, result, tools_summary)
 
 
 def _no_tool_agent(args: argparse.Namespace) -> None:
@@ -164,7 +162,16 @@ def _run_simulator(args: argparse.Namespace) -> int:
     if args.run is not None:
         return _run_watched(args, summary)
     result = evaluate(load_planner(args.planner), split, **_on_policy(args, MAX_STEPS))
-    print(json.dumps(result, ensure_ascii=False) if args.json else summary(result))
+    return _tell(args, result, summary)
+
+
+def _tell(args: argparse.Namespace, result: dict, describe: Callable[[dict], str]) -> int:
+    """Prints the result; 2 where errors ended every episode."""
+    print(json.dumps(result, ensure_ascii=False) if args.json else describe(result))
+    if result["stop_reasons"].get("executor_error") == result["num_episodes"]:
+        print("tracer1: errors ended every episode, so nothing was measured: check that the planner's server and the "
+              "device answer, then run it again", file=sys.stderr)
+        return 2
     return 0
 
 
