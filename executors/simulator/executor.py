@@ -107,7 +107,8 @@ def _dispatch(world: World, action: Action) -> bool:
         case "scroll":
             return world.scroll(action.direction)
         case "type":
-            return world.type_text(action.content.strip("\n"))
+            has_clicked = action.point is not None and _click(world, action.point, is_double=False)
+            return world.type_text(action.content.strip("\n")) or has_clicked
         case "open_app":
             return world.open_app(action.app_name)
         case "press_home":
@@ -115,7 +116,7 @@ def _dispatch(world: World, action: Action) -> bool:
         case "press_back":
             return world.go_back()
         case "hotkey":
-            return action.key == "escape" and world.overlay is not None and world.go_back()
+            return action.key in ("esc", "escape") and world.overlay is not None and world.go_back()
     return False  # wait, hover, press_appselect and the like pass time only
 
 
@@ -162,8 +163,9 @@ class SimulatorExecutor:
 
         Args:
             task: the task.
-            interruption_rate: chance 0..1 of a pop-up after each action, and of a tip page and of landing on another
-                page when an app is opened.
+            interruption_rate: chance 0..1 of a pop-up after each action where none stands, and, when an app is opened,
+                of a tip page and, as far as both fit into 1, of landing on another page. At 1 every pop-up is followed
+                by the next, so nothing else can be reached.
             noise_seed: another value gives other interruptions for the same task.
 
         Raises:
@@ -236,8 +238,9 @@ class SimulatorExecutor:
     def is_success(self) -> bool:
         """Whether the episode has ended rightly, judged on the final state alone.
 
-        `finished` is right when the state is what the goal asks for; `call_user` is right on an impossible task whose
-        state is untouched. An episode that has not ended is no success.
+        `finished` is right when the task's apps are exactly as the goal asks for; `call_user` is right on an impossible
+        task whose apps are untouched. In all other apps only a lost record counts, not what was changed or added. An
+        episode that has not ended is no success.
         """
         if self._ending is None or (self._ending == "call_user") != self.task.is_impossible:
             return False

@@ -18,6 +18,9 @@ from executors.simulator.state import AppData, Data, copy_data
 from executors.simulator.themes import Theme
 from executors.simulator.widgets import DESKTOP, Dialog, Frame, Op, Screen, Widget
 
+MAX_TEXT_LETTERS = 10_000
+"""Longer texts are not typed: none of the world's comes near, and Pillow draws no text of a million letters."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
@@ -216,19 +219,27 @@ class World:
         return any(p.item_index == last for p in arrangement.base)
 
     def type_text(self, text: str) -> bool:
-        """Replaces the focused field's text; False without a focused field."""
+        """Replaces the focused field's text; False without one, when it holds that text, or when that is too long."""
         if self.overlay is not None or not self.stack or self.tip is not None or self.frame.focus is None:
             return False
-        self.frame.draft[self.frame.focus] = text
+        label, draft = self.frame.focus, self.frame.draft
+        if text == draft.get(label, "") or len(text) > MAX_TEXT_LETTERS:
+            return False
+        draft[label] = text
         self.touch()
         return True
 
     def open_app(self, name: str) -> bool:
-        """Opens an app by name from anywhere; False under a pop-up or when there is no such app."""
+        """Opens an app by name from anywhere; False under a pop-up, without such an app, or when it shows already."""
         if self.popup is not None or name not in APPS:
             return False
+        before = self._shown()
         self.dialog = None
-        return self.operate(("open", name))
+        self.operate(("open", name))
+        return self._shown() != before
+
+    def _shown(self) -> tuple[object, ...]:
+        return self.app, self.screen, self.dialog, self.frame.first_item if self.stack else 0
 
     def reorder(self, moved_id: int, onto_id: int) -> bool:
         """Moves a record to another's place in the list."""

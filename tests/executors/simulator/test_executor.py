@@ -15,6 +15,7 @@ from executors.geometry import BoxNorm, PointNorm
 from executors.simulator import (
     SPLITS,
     SimulatorExecutor,
+    describe,
     list_tasks,
     make_task,
     oracle_action,
@@ -172,6 +173,68 @@ def test_typing_needs_a_focused_field_and_replaces_its_text():
     assert _find(device, "Title").value == "Eagle" and _find(device, "Title").is_focused
 
 
+def _open_form(form: str) -> SimulatorExecutor:
+    """A form for a new contact, with the fields Name and Phone."""
+    device = _device("contact_new", form=form)
+    _act(device, "Contacts", "click" if form == "phone" else "left_double")
+    _act(device, "New")
+    return device
+
+
+def test_typing_what_a_field_holds_already_has_no_effect():
+    device = _open_form("phone")
+    _act(device, "Name")
+    assert [device.advance(Action(type="type", content=text)) for text in ("", "Anna", "Anna", "")] == [
+        False, True, False, True,
+    ]
+
+
+@pytest.mark.parametrize("form", FORM_SIZES_PX)
+def test_typing_at_a_point_clicks_there_first(form):
+    device = _open_form(form)
+    _act(device, "Name")
+    assert device.advance(Action(type="type", content="471", point=_find(device, "Phone").box.center))
+    assert (_find(device, "Name").value, _find(device, "Phone").value) == ("", "471")
+    assert _find(device, "Phone").is_focused
+    assert device.advance(Action(type="type", content="471", point=_find(device, "Name").box.center))
+    assert _find(device, "Name").value == "471"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["two\nlines", "\r\n", "\t", "\x00", "\ud800", "\u202e", "😀 é 你好 مرحبا",
+     pytest.param("W" * 10_000, id="long"), pytest.param("W" * 1_000_001, id="longer than Pillow draws")],
+)  # fmt: skip
+def test_any_text_can_be_typed_and_seen(text):
+    device = _open_form("desktop")
+    _act(device, "Name")
+    device.execute(Action(type="type", content=text))
+    _act(device, "Save")
+    assert device.observe().load_image().size == FORM_SIZES_PX["desktop"]
+    assert describe(device.observe(with_image=False))
+
+
+def test_opening_an_app_has_an_effect_where_it_shows_something_else():
+    device = _device("task_done_far", form="phone")
+    opened = Action(type="open_app", app_name="Tasks")
+    assert [device.advance(opened), device.advance(opened)] == [True, False]
+    assert device.advance(Action(type="scroll", direction="down")) and device.advance(opened)
+    _act(device, "New")
+    assert device.advance(opened) and not device.advance(Action(type="open_app", app_name="tasks"))
+
+
+@pytest.mark.parametrize("key", ["esc", "escape"])
+def test_escape_closes_what_lies_over_the_screen_and_nothing_else(key):
+    device = _device("contact_delete", form="desktop")
+    _act(device, "Contacts", "left_double")
+    escape = Action(type="hotkey", key=key)
+    assert not device.advance(escape)
+    row = next(e for e in device.observe(with_image=False).elements if e.role == "row")
+    _act(device, row.text, "right_single")
+    assert device.world.dialog is not None and device.advance(escape)
+    assert device.world.dialog is None and device.world.app == "Contacts"
+
+
 def test_desktop_icons_open_by_double_click_only():
     device = _device("settings_toggle", form="desktop")
     _act(device, "Settings")
@@ -216,8 +279,9 @@ def test_a_popup_covers_the_screen_and_can_be_dismissed():
     device.advance(Action(type="wait"))
     elements = device.observe(with_image=False).elements
     assert elements[0].role == "dialog" and {e.role for e in elements[1:]} == {"button"}
+    device.world.interruption_rate = 0.0
     _act(device, elements[1].text)
-    assert device.world.popup is None or device.world.popup.kind == "popup"
+    assert device.world.popup is None and _find(device, "Settings", "icon")
 
 
 def _digest(interruption_rate: float = 0.2) -> str:
