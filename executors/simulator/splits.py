@@ -49,6 +49,11 @@ def _check_split(split: str) -> None:
         raise InputError(f"split {split!r} is unknown{_near(split, SPLITS)}: choose one of {', '.join(SPLITS)}")
 
 
+def _check_seed(seed: object) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"seed {seed!r} is not a whole number")
+
+
 def _near(name: object, known: tuple[str, ...]) -> str:
     matches = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     return f" (near matches: {', '.join(matches)})" if matches else ""
@@ -72,8 +77,7 @@ def make_task(template_name: str, split: str, seed: int) -> Task:
             f"task template {template_name!r} is not in split {split!r} ({hint}){_near(template_name, names)}: "
             f"choose one of {', '.join(names)}"
         )
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed {seed!r} is not a whole number")
+    _check_seed(seed)
     return _make_task(template_name, split, seed)
 
 
@@ -117,9 +121,10 @@ def sample_tasks(split: str, num_episodes: int, seed: int) -> tuple[Task, ...]:
         seed: the same seed gives the same tasks; a longer sample begins with the shorter one.
 
     Raises:
-        InputError: unknown split or a negative number.
+        InputError: unknown split, a negative number, or a seed that is no whole number.
     """
     templates = list_tasks(split)
+    _check_seed(seed)
     if num_episodes < 0:
         raise InputError(f"num_episodes {num_episodes} is not allowed: give 0 or more")
     rng = random.Random(f"sample|{split}|{seed}")

@@ -53,10 +53,6 @@ class AppData:
         """The record with this id, None when it is gone."""
         return next((r for r in self.records if r.id == record_id), None)
 
-    def titled(self, title: str) -> Record | None:
-        """The first record with this title, None when there is none."""
-        return next((r for r in self.records if r.title == title), None)
-
     def add(self, fields: dict[str, str], group: str = "") -> Record:
         """Appends a record and returns it."""
         record = Record(self.next_id, fields, group=group)

@@ -13,7 +13,6 @@ Op = tuple[Any, ...]
 Page = tuple[Any, ...]
 
 PHONE, DESKTOP = "phone", "desktop"
-FORMS = (PHONE, DESKTOP)
 FORM_SIZES_PX = {PHONE: (256, 448), DESKTOP: (448, 320)}
 """(width, height) of the screenshots; all sides are multiples of 32."""
 
@@ -46,7 +45,10 @@ class Dialog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """One page: fixed bars (tabs, actions, window buttons) and scrollable items; `columns` > 0 means an icon grid."""
+    """One page: fixed bars (tabs, actions, window buttons) and scrollable items; `is_grid` makes the items icons.
+
+    `hint` is what a page without items says.
+    """
 
     title: str
     items: tuple[Widget, ...] = ()

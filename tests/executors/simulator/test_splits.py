@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from executors.errors import InputError
-from executors.simulator import SPLITS, list_tasks, make_task, sample_tasks
+from executors.simulator import SPLITS, list_tasks, make_task, record_episode, sample_tasks
 from executors.simulator.apps import APPS
 from executors.simulator.layout import TRAIN_LAYOUTS, UNSEEN_LAYOUTS
 from executors.simulator.splits import chance_seed
@@ -73,6 +73,14 @@ def test_unknown_names_are_refused_with_near_matches(name, split, match):
 def test_a_seed_that_is_no_whole_number_is_refused(seed):
     with pytest.raises(InputError, match="seed"):
         make_task("settings_toggle", "train", seed)
+    with pytest.raises(InputError, match="seed"):
+        sample_tasks("train", 1, seed)
+
+
+@pytest.mark.parametrize("seed", [-(10**30), -1, 2**63, 10**30])
+def test_any_whole_number_is_a_seed(seed):
+    task = make_task("settings_toggle", "test", seed)
+    assert str(seed) in task.id and record_episode(task, with_images=False).outcome == "success"
 
 
 def test_a_negative_number_of_episodes_is_refused():
