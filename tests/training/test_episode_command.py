@@ -33,6 +33,14 @@ def test_an_episode_is_shown_kept_and_repeated_from_its_file(
     assert capsys.readouterr().out.splitlines()[-1] == shown.splitlines()[-1]
 
 
+@pytest.mark.parametrize("seed", ["1" * 19, "-1", "+-1", "1.0", "x", ""])
+def test_a_seed_that_is_not_allowed_is_told_with_what_is(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["episode", f"--seed={seed}"])
+    assert caught.value.code == 2
+    assert f"{seed!r} is not a whole number of at least 0 and at most 18 digits" in capsys.readouterr().err
+
+
 def test_reactive_episodes_forecast_one_step(recording: str, tmp_path: Path) -> None:
     out = tmp_path / "episode.json"
     assert main(["episode", "--seed", "3", "--planner", recording, "--reactive", "--out", str(out)]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,11 +24,13 @@ DEFAULT_PLANNER = Path(__file__).resolve().parent.parent.parent / "assets" / "ti
 
 
 def whole_number(least: int) -> Callable[[str], int]:
-    """An argparse type: a whole number of at least `least`."""
+    """An argparse type: a whole number of at least `least`, of at most 18 digits."""
 
     def convert(text: str) -> int:
-        if not text.strip().lstrip("+-").isdecimal() or len(text) > 18 or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if not re.fullmatch(r"[+-]?\d{1,18}", text.strip()) or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number of at least {least} and at most 18 digits"
+            )
         return int(text)
 
     return convert
