@@ -11,8 +11,8 @@ def oracle_continuation(device: SimulatorExecutor, num_steps: int) -> tuple[Step
     """The oracle's next steps on a copy of the device's world, which stays as it is.
 
     Pop-ups yet to come are left out: nobody can foresee them. The steps' observations are empty: they are about
-    screens that do not exist yet. Ends with a terminal action, or earlier when the world is in a state from which
-    the oracle knows no way; empty when the episode has ended.
+    screens that do not exist yet. Ends with the right terminal action, or earlier when something is lost for good, so
+    that no way leads to the goal; empty when the episode has ended.
 
     Args:
         device: the running device.
@@ -33,6 +33,8 @@ def oracle_continuation(device: SimulatorExecutor, num_steps: int) -> tuple[Step
             move = oracle_move(world, device.task)
         except (AssertionError, AttributeError, KeyError):  # what a goal is about may have been deleted for good
             break
+        if move.action.is_terminal and not device.is_right_ending(world, move.action.type):
+            break  # the oracle has done what can still be done, which is not what the goal asks for
         steps.append(
             Step(observation=Observation(), action=move.action, instruction=move.instruction, target=move.target)
         )

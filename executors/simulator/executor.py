@@ -242,10 +242,14 @@ class SimulatorExecutor:
         task whose apps are untouched. In all other apps only a lost record counts, not what was changed or added. An
         episode that has not ended is no success.
         """
-        if self._ending is None or (self._ending == "call_user") != self.task.is_impossible:
+        return self._ending is not None and self.is_right_ending(self.world, self._ending)
+
+    def is_right_ending(self, world: World, ending: str) -> bool:
+        """Whether an episode of this task that ends in this world with this terminal action is a success."""
+        if (ending == "call_user") != self.task.is_impossible:
             return False
         ordered = self.task.template.apps if self.task.plan.is_ordered else ()
-        return is_reached(self.world.data, self._expected, self.task.template.apps, ordered)
+        return is_reached(world.data, self._expected, self.task.template.apps, ordered)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -35,5 +35,19 @@ def test_pop_ups_to_come_are_not_foretold() -> None:
     assert oracle_continuation(device, 6)[-1].action == Action(type="finished")
 
 
+def test_nothing_is_called_right_once_what_the_goal_needs_is_lost() -> None:
+    device = SimulatorExecutor(make_task("alarm_on", "train", 0), interruption_rate=0.0)
+    device.world.data["Clock"].records.clear()
+    assert oracle_continuation(device, 6) == ()
+
+
+@pytest.mark.parametrize("template", ["settings_toggle", "setting_missing"])
+def test_no_ending_is_called_right_after_a_loss_in_another_app(template: str) -> None:
+    device = SimulatorExecutor(make_task(template, "train", 0), interruption_rate=0.0)
+    ahead = oracle_continuation(device, 20)
+    device.world.data["Notes"].records.pop()
+    assert ahead[-1].action.is_terminal and oracle_continuation(device, 20) == ahead[:-1]
+
+
 def test_no_steps_asked_for_gives_none() -> None:
     assert oracle_continuation(SimulatorExecutor(make_task("alarm_on", "train", 0)), 0) == ()
