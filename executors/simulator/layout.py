@@ -242,7 +242,7 @@ def _flow_height(items: tuple[Widget, ...], layout: Layout) -> int:
 def _arrange_overlay(dialog: Dialog, layout: Layout, size: tuple[int, int]) -> tuple[BoxPx, tuple[Placed, ...]]:
     width, height = size
     font = layout.font_px
-    panel_w = max(180, text_width(dialog.title, font + 1) + 40)
+    panel_w = min(width - 8, max(180, text_width(dialog.title, font + 1) + 40))
     is_stack = dialog.kind in ("menu", "choice")
     title_h, button_h = font + 24, font + 16
     panel_h = title_h + (button_h * len(dialog.buttons) + 8 if is_stack else button_h + 14)

@@ -76,11 +76,23 @@ def oracle_move(world: World, task: Task) -> Move:
             repair = _repair(world, task)
             return _look_for(world, want) if repair is None else _pursue(world, repair)
         if not is_met(want, world.data, task.data):
-            return _pursue(world, want)
+            return _pursue(world, _stray_in_cart(world, task, want) or want)
     repair = _repair(world, task)
     if repair is not None:
         return _pursue(world, repair)
     return Move(Action(type="finished"), "done")
+
+
+def _stray_in_cart(world: World, task: Task, want: Want) -> SetTag | None:
+    """Before an order: a want that takes a product out of the cart which is not to be ordered."""
+    if not isinstance(want, (Buy, Order)):
+        return None
+    meant = {other.record_id for other in task.plan.wants if isinstance(other, Buy)}
+    meant |= {record.id for record in task.data[want.app].records if CART.tag in record.tags}
+    for record in world.data[want.app].records:
+        if CART.tag in record.tags and record.id not in meant:
+            return SetTag(want.app, record.id, CART.tag, is_set=False)
+    return None
 
 
 def _repair(world: World, task: Task) -> Want | None:
@@ -168,7 +180,8 @@ def _list_of(world: World, app: str, record_id: int) -> Page:
 
 def _reach(world: World, app: str, page: Page, ops: tuple[Op, ...]) -> Move:
     """A tap that carries out the first of `ops` to be found, after getting to the page."""
-    move = _settle(world, ops) or _go(world, app, page)
+    own_ops = ops if world.app == app else ()  # record numbers are each app's own: another app's dialog is closed
+    move = _settle(world, own_ops) or _go(world, app, page)
     if move is not None:
         return move
     for op in ops:

@@ -63,17 +63,21 @@ class Canvas:
         self.texts: list[DrawnText] = []
 
     def text(self, text: str, box: BoxPx, colour: Rgb, *, align: str = "left", size_px: int | None = None) -> None:
-        """Text in the vertical middle of a box; it shrinks to 12 px rather than overflow."""
+        """Text in the vertical middle of a box; it shrinks to 12 px to fit, and what still does not fit is cut off."""
         if not text:
             return
-        size = fitting_size(text, size_px or self.font_px, box[2] - box[0])
+        room = box[2] - box[0]
+        size = fitting_size(text, size_px or self.font_px, room)
         ascent, descent = font(size).getmetrics()
         x = box[0]
         if align != "left":
-            spare = box[2] - box[0] - text_width(text, size)
+            spare = max(0, room - text_width(text, size))
             x += spare // 2 if align == "centre" else spare
         y = (box[1] + box[3] - ascent - descent) // 2
-        self.image.paste(colour, (x, y), text_mask(text, size))
+        mask = text_mask(text, size)
+        if text_width(text, size) > room:
+            mask = mask.crop((0, 0, max(1, room), mask.height))
+        self.image.paste(colour, (x, y), mask)
         self.texts.append(DrawnText(text, x, y, size))
 
     def round(self, box: BoxPx, radius: int, fill: Rgb | None, outline: Rgb | None = None, width: int = 1) -> None:

@@ -214,6 +214,32 @@ def test_any_text_can_be_typed_and_seen(text):
     assert describe(device.observe(with_image=False))
 
 
+@pytest.mark.parametrize("form", FORM_SIZES_PX)
+def test_a_long_text_stays_inside_its_field_and_its_dialog(form):
+    device = _open_form(form)
+    _act(device, "Name")
+    field = _find(device, "Name").box
+    beside = [(field.right, field.top, 1.0, field.bottom), (0.0, field.top, field.left, field.bottom)]
+    before = [_pixels(device, box) for box in beside]
+    device.advance(Action(type="type", content="Wagenrennen " * 20))
+    assert [_pixels(device, box) for box in beside] == before
+    _act(device, "Save")
+    row = next(e for e in device.observe(with_image=False).elements if e.text.startswith("Wagenrennen"))
+    _act(device, row.text, "long_press" if form == "phone" else "right_single")
+    assert device.world.dialog is not None
+    _act(device, "Delete")
+    boxes = [e.box for e in device.observe(with_image=False).elements]
+    assert all(0 <= box.left < box.right <= 1 for box in boxes)
+    _act(device, "Delete")
+    assert not any(r.title.startswith("Wagenrennen") for r in device.world.data["Contacts"].records)
+
+
+def _pixels(device: SimulatorExecutor, box: tuple[float, float, float, float]) -> bytes:
+    image = device.observe().load_image()
+    width, height = image.size
+    return image.crop(tuple(round(edge * side) for edge, side in zip(box, (width, height) * 2, strict=True))).tobytes()
+
+
 def test_opening_an_app_has_an_effect_where_it_shows_something_else():
     device = _device("task_done_far", form="phone")
     opened = Action(type="open_app", app_name="Tasks")

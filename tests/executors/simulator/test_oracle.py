@@ -6,8 +6,11 @@ import pytest
 
 from executors.actions import Action, validate
 from executors.simulator import SPLITS, SimulatorExecutor, list_tasks, make_task, oracle_action, record_episode
+from executors.simulator.apps import CART
+from executors.simulator.goals import Buy
 from executors.simulator.oracle import MEMORY_STEPS
 from executors.simulator.tasks import TEMPLATES
+from executors.simulator.widgets import Frame
 
 _PAIRS = [(split, t.name) for split in SPLITS for t in list_tasks(split)]
 _MAX_STEPS = {1: 3, 2: 6, 3: 10}
@@ -152,3 +155,24 @@ def test_oracle_restores_what_was_changed_before_it_gives_up():
     _tap(device, switch.text)
     assert _run(device)[-1] == "not possible"
     assert device.is_success()
+
+
+def test_oracle_does_not_confirm_another_apps_delete():
+    """Record numbers are each app's own, so the button that deletes the contact looks like the one that is meant."""
+    device = SimulatorExecutor(make_task("event_delete", "train", 1), interruption_rate=0.0)
+    world, number = device.world, device.task.plan.wants[0].record_id
+    world.app, world.stack = "Contacts", [Frame(page=("tab", "Contacts")), Frame(page=("record", number))]
+    world.operate(("ask_delete", number))
+    assert world.dialog is not None
+    _run(device)
+    assert device.is_success() and world.data["Contacts"].record(number) is not None
+
+
+@pytest.mark.parametrize("name", ["shop_buy", "shop_order"])
+def test_oracle_takes_a_wrong_product_out_of_the_cart_before_it_orders(name):
+    device = SimulatorExecutor(make_task(name, "train", 1), interruption_rate=0.0)
+    meant = {want.record_id for want in device.task.plan.wants if isinstance(want, Buy)}
+    wrong = next(r for r in device.world.data["Shop"].records if not r.tags and r.id not in meant)
+    wrong.tags.add(CART.tag)
+    _run(device)
+    assert device.is_success() and wrong.tags == set()
