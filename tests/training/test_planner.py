@@ -199,12 +199,48 @@ def test_reasoning_that_ran_out_of_tokens_is_a_bad_reply_and_no_failure(requests
 @pytest.mark.parametrize(
     ("answer", "words"),
     [((500, {"error": "broken"}), "500"), ((200, "{ no json"), "plan: server"), ((404, "no"), "404"),
-     ((200, {"choices": []}), "plan: server"), ((200, {"hello": 1}), "plan: server"), ((200, "[1]"), "plan: server")],
+     ((200, {"choices": []}), "plan: server"), ((200, {"hello": 1}), "plan: server"), ((200, "[1]"), "plan: server"),
+     ((200, "[" * 200_000), "plan: server"), ((200, completion(42)), "content is of type int"),
+     ((200, {"error": {"message": "the model is overloaded"}}), "the model is overloaded")],
 )
 def test_server_without_a_reply_is_a_failure_at_plan(requests, answer, words):
     with serve(answer) as server, pytest.raises(ExecutorError, match=words) as caught:
         client(server).forecast([requests[0]])
     assert caught.value.boundary == "plan"
+
+
+def test_content_in_parts_is_read_as_one_text(requests):
+    parts = [{"type": "text", "text": PLAN[:20]}, {"type": "image_url"}, {"type": "text", "text": PLAN[20:]}]
+    with serve((200, completion(parts, usage={"prompt_tokens": "7"}))) as server:
+        assert client(server).forecast([requests[0]])[0].raw == PLAN
+
+
+def test_half_characters_of_a_reply_can_be_kept_and_sent_again(requests):
+    with serve((200, completion("1. wait() | see \ud83d", reasoning="\ude00"))) as server:
+        forecast = client(server).forecast([requests[0]])[0]
+    assert (forecast.thought, forecast.first.instruction) == ("\ufffd", "see \ufffd")
+
+
+def test_key_that_a_server_repeats_stays_out_of_the_failure(requests):
+    with serve((401, {"error": {"message": "Incorrect API key: Bearer sk-secret-7"}})) as server:
+        planner = OpenAIPlanner(server.url, "m", " sk-secret-7\n", max_retries=0)
+        with pytest.raises(ExecutorError, match="Incorrect API key: Bearer …") as caught:
+            planner.forecast([requests[0]])
+    assert server.seen[0][1]["authorization"] == "Bearer sk-secret-7"
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-one\nsk-two", "sk-secret…"])
+def test_key_that_no_header_can_hold_is_refused_and_not_repeated(key):
+    with pytest.raises(InputError, match="API key holds") as caught:
+        OpenAIPlanner("http://localhost:8000/v1", "m", key)
+    assert "sk-" not in str(caught.value)
+
+
+def test_proxy_that_cannot_be_used_is_told(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "http://[::")
+    with pytest.raises(InputError, match="environment's proxy cannot be used"):
+        OpenAIPlanner("http://localhost:8000/v1", "m")
 
 
 def test_slow_server_runs_into_the_time_limit(requests):
@@ -299,7 +335,10 @@ def test_server_planner_is_named_without_its_address(monkeypatch):
     assert planner.config == ForecastConfig()
 
 
-@pytest.mark.parametrize("spec", ["", "openai:model", "openai:@http://host/v1", "openai:m@ftp://h", "openai:m@http:"])
+@pytest.mark.parametrize("spec", [
+    "", "openai:model", "openai:@http://host/v1", "openai:m@ftp://h", "openai:m@http:", "openai:m@http://host:port/v1",
+    "openai:m@http://host:99999/v1", "openai:m@http://[::1/v1", "openai:m@http://a host/v1", "openai:m@http://\u2603/v1",
+])  # fmt: skip
 def test_specification_that_names_no_planner_is_refused(spec):
     with pytest.raises(InputError):
         load_planner(spec)
