@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import signal
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -243,6 +246,22 @@ def test_proxy_that_cannot_be_used_is_told(monkeypatch):
         OpenAIPlanner("http://localhost:8000/v1", "m")
 
 
+def test_step_in_which_the_reply_was_cut_off_is_not_taken_for_whole(requests):
+    cut = completion('1. wait() | look\n2. click() | tap the "Save', finish_reason="length")
+    with serve((200, cut)) as server:
+        forecast = client(server).forecast([requests[0]])[0]
+    assert (len(forecast.steps), forecast.reason) == (1, "step 2: the reply was cut off")
+
+
+def test_slow_request_can_be_interrupted(requests):
+    with serve((200, 20.0)) as server:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        started = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            client(server).forecast([requests[0]])
+        assert time.perf_counter() - started < 10
+
+
 def test_slow_server_runs_into_the_time_limit(requests):
     with serve((200, 0.6)) as server, pytest.raises(ExecutorError, match="timed out"):
         client(server, timeout_seconds=0.1).forecast([requests[0]])
@@ -311,6 +330,13 @@ def test_kept_episode_is_repeated_forecast_by_forecast(tmp_path):
     assert [s.forecast.steps for s in again.steps] == [s.forecast.steps for s in episode.steps[1:]]
 
 
+def test_space_around_a_goal_is_no_part_of_it():
+    task = easy_task()
+    trajectory = replace(record_episode(task, with_images=False, interruption_rate=0.0), goal="go there \n")
+    planner = ReplayPlanner.of_trajectories([trajectory])
+    assert Episode(SimulatorExecutor(task, interruption_rate=0.0), planner, goal="go there \n").run().steps[0].action
+
+
 def test_recording_has_no_answer_for_other_goals_or_past_its_end():
     trajectory = record_episode(easy_task(), with_images=False, interruption_rate=0.0)
     planner = ReplayPlanner.of_trajectories([trajectory])
@@ -338,6 +364,7 @@ def test_server_planner_is_named_without_its_address(monkeypatch):
 @pytest.mark.parametrize("spec", [
     "", "openai:model", "openai:@http://host/v1", "openai:m@ftp://h", "openai:m@http:", "openai:m@http://host:port/v1",
     "openai:m@http://host:99999/v1", "openai:m@http://[::1/v1", "openai:m@http://a host/v1", "openai:m@http://\u2603/v1",
+    "replay: ", "replay:a\0b",
 ])  # fmt: skip
 def test_specification_that_names_no_planner_is_refused(spec):
     with pytest.raises(InputError):
@@ -350,10 +377,17 @@ def test_password_of_a_wrong_address_is_not_repeated():
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("spec", ["replay:/no/such.jsonl", "/no/such/folder"])
+@pytest.mark.parametrize("spec", ["replay:/no/such.jsonl", "replay:~no-such-user/x", "/no/such/folder", "a\0b"])
 def test_planner_that_does_not_exist_is_missing(spec):
     with pytest.raises(MissingFileError):
         load_planner(spec)
+
+
+def test_kept_episode_without_a_forecast_is_refused(tmp_path):
+    record = Episode(SimulatorExecutor(easy_task()), ScriptedPlanner("nonsense")).run()
+    save_episode(tmp_path / "kept.json", record)
+    with pytest.raises(InputError, match="holds no forecast"):
+        load_planner(f"replay:{tmp_path / 'kept.json'}")
 
 
 def test_empty_recording_is_refused(tmp_path):
