@@ -47,7 +47,7 @@ class StopReason(StrEnum):
     NOT_GROUNDED = "not_grounded"
     """First steps that fit nothing on the screen or on the device, as many in a row as are allowed."""
     EXECUTOR_ERROR = "executor_error"
-    """The planner's server, the tool agent or the device failed, as often in a row as is allowed."""
+    """The planner, tool agent or device failed as often in a row as is allowed, or the screen cannot be seen."""
     STOPPED = "stopped"
     """A person stopped it."""
     WORLD_ENDED = "world_ended"
@@ -60,8 +60,8 @@ class StepRecord:
 
     `number` counts from 1. `forecast` is None when the planner itself failed, `grounding` when there was nothing to
     ground or the tool agent failed, `action` when nothing was executed. `error` says what went wrong; `boundary` names
-    the failed part ("plan", "ground", "execute"), None when the planner's words were at fault. `message` is what the
-    device said about the action.
+    the failed part ("plan", "ground", "execute" or another of `ExecutorError`), None when the planner's words were at
+    fault. `message` is what the device said about the action.
     """
 
     number: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +27,7 @@ def whole_number(least: int) -> Callable[[str], int]:
     """An argparse type: a whole number of at least `least`."""
 
     def convert(text: str) -> int:
-        if not text.strip().lstrip("+-").isdecimal() or len(text) > 18 or int(text) < least:
+        if not re.fullmatch(r"[+-]?\d{1,17}", text.strip()) or int(text) < least:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
         return int(text)
 
