@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from executors.errors import ExecutorError, InputError
+from executors.errors import WRONG_FORM, ExecutorError, InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,25 +57,33 @@ class ChatServer:
         Args:
             base_url: the server's root, usually ending in /v1.
             model: the model's name at the server; None takes the only one that the server lists.
-            api_key: None where the server wants none.
+            api_key: None where the server wants none; space around it is no part of it.
             boundary: what the failures are called: "plan" or "ground".
             timeout_seconds: longest wait for one attempt, until its last byte.
             max_retries: attempts after the first, on lost connections, timeouts, 429 and 5xx, each after a longer
                 pause (0.5 s, 1 s, 2 s ... 8 s, or what the server's Retry-After says).
 
         Raises:
-            InputError: the address is none.
+            InputError: the address is none, the key holds what no key does, or the environment's proxy cannot be used.
         """
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"server address {without_password(base_url)!r} is not http://HOST:PORT/v1 or https://…")
+        self.host = host_of(base_url)
+        api_key = (api_key or "").strip()
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise InputError("the API key holds a line break or a letter outside ASCII: copy it anew (OPENAI_API_KEY)")
         import openai
 
-        self.host = parts.hostname
+        try:
+            http_client = _limited_client(timeout_seconds)
+        except Exception as error:  # whatever the HTTP library and those of proxies make of these settings
+            raise InputError(
+                f"the environment's proxy cannot be used ({one_line(error)}): mend or unset ALL_PROXY, HTTP_PROXY and "
+                "HTTPS_PROXY"
+            ) from None
         self._model, self._boundary = model, boundary
+        self._secrets = [secret for secret in (api_key, urlsplit(base_url).password) if secret]
         self._client = openai.OpenAI(
             base_url=base_url, api_key=api_key or "none", timeout=timeout_seconds, max_retries=max_retries,
-            http_client=_limited_client(timeout_seconds),
+            http_client=http_client,
         )  # fmt: skip
 
     @property
@@ -91,8 +100,8 @@ class ChatServer:
                 names = [str(model.id) for model in self._client.models.list().data]
             except openai.OpenAIError as error:
                 raise self._failed(error) from None
-            except (ValueError, TypeError, AttributeError) as error:
-                raise ExecutorError(self._boundary, f"server {self.host} lists no models ({one_line(error)})") from None
+            except WRONG_FORM as error:
+                raise self._error("lists no models", error) from None
             if len(names) != 1:
                 listed = ", ".join(names[:8]) or "none"
                 raise ExecutorError(self._boundary, f"server {self.host} has {len(names)} models ({listed}): name one")
@@ -102,7 +111,7 @@ class ChatServer:
     def ask(
         self, messages: Sequence[Mapping[str, Any]], *, max_tokens: int, temperature: float = 0.0, **options: Any
     ) -> ChatReply:
-        """The model's reply to chat messages.
+        """The model's reply to chat messages; half surrogate pairs in it, which no file can hold, become U+FFFD.
 
         Args:
             messages: in the form of the chat completions interface; pictures as `data_url`.
@@ -115,34 +124,73 @@ class ChatServer:
         """
         import openai
 
+        answer = None
         try:
             answer = self._client.chat.completions.create(
                 model=self.model, messages=messages, max_tokens=max_tokens, temperature=temperature, **options
             )
             choice = answer.choices[0]
-            message, usage = choice.message, answer.usage
+            message = choice.message
+            thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+            num_prompt_tokens = getattr(answer.usage, "prompt_tokens", None)
             return ChatReply(
-                content=message.content or "",
-                thought=getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None),
+                content=_text_of(message.content),
+                thought=without_half_characters(thought) if isinstance(thought, str) else None,
                 is_cut=choice.finish_reason == "length",
-                num_prompt_tokens=None if usage is None else usage.prompt_tokens,
+                num_prompt_tokens=num_prompt_tokens if isinstance(num_prompt_tokens, int) else None,
             )
         except openai.OpenAIError as error:
             raise self._failed(error) from None
-        except (ValueError, TypeError, AttributeError, IndexError) as error:
-            message = f"server {self.host} sent no chat completion ({one_line(error)})"
-            raise ExecutorError(self._boundary, message) from None
+        except WRONG_FORM as error:
+            said = answer if isinstance(answer, str) else getattr(answer, "error", None)
+            raise self._error("sent no chat completion", said or error) from None
 
     def _failed(self, error: Exception) -> ExecutorError:
-        return ExecutorError(self._boundary, f"server {self.host} failed ({one_line(error)})")
+        return self._error("failed", f"{error} {error.__cause__ or ''}")  # "Connection error." alone tells little
+
+    def _error(self, what: str, why: object) -> ExecutorError:
+        """The failure in one line; servers repeat keys that they refuse, so these are taken out."""
+        text = str(why)
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return ExecutorError(self._boundary, f"server {self.host} {what} ({one_line(text)})")
+
+
+def host_of(base_url: str) -> str:
+    """The host of a server's address; raises InputError when it is none."""
+    httpx = _http_library()
+    try:
+        parts = urlsplit(base_url)
+        is_address = parts.scheme in ("http", "https") and parts.port != 0 and not re.search(r"\s", base_url)
+        host = httpx.URL(base_url).host if is_address else ""
+    except (ValueError, httpx.InvalidURL):
+        host = ""
+    if not host:
+        raise InputError(f"server address {without_password(base_url)!r} is not http://HOST:PORT/v1 or https://…")
+    return host
+
+
+def _text_of(content: object) -> str:
+    """The text of a message's content: a string, the text parts of a list, or none; TypeError for anything else."""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part["type"] == "text")
+    if content is not None and not isinstance(content, str):
+        raise TypeError(f"content is of type {type(content).__name__}")
+    return without_half_characters(content or "")
+
+
+def _http_library() -> Any:
+    """openai 2 is built on httpx, openai 3 on httpx2: the one whose classes it checks for."""
+    import openai
+
+    return import_module(openai.DefaultHttpxClient.__base__.__module__.partition(".")[0])
 
 
 def _limited_client(timeout_seconds: float) -> Any:
     """An HTTP client whose time limit is for a whole answer; httpx's own starts anew with every byte that comes."""
     import openai
 
-    # openai 2 is built on httpx, openai 3 on httpx2: take the one whose classes it checks for
-    httpx = import_module(openai.DefaultHttpxClient.__base__.__module__.partition(".")[0])
+    httpx = _http_library()
 
     class LimitedStream(httpx.SyncByteStream):
         def __init__(self, stream: httpx.SyncByteStream, end: float) -> None:
@@ -189,7 +237,16 @@ def without_password(text: str) -> str:
     return f"{head.split('//')[0]}//…@{tail}" if at and "//" in head else text
 
 
-def one_line(error: Exception, limit: int = 200) -> str:
+def without_half_characters(text: str) -> str:
+    r"""The text with U+FFFD for each half of a surrogate pair, which neither a request nor a file in UTF-8 can hold.
+
+    >>> without_half_characters("a\ud83d") == "a\ufffd"
+    True
+    """
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def one_line(error: Exception | str, limit: int = 200) -> str:
     """An error's message in one line of at most `limit` characters; its type's name when it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

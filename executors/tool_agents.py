@@ -118,6 +118,7 @@ _STOP_WORDS = frozenset(
     "a an and at by click choose double drag find for from go hover in into it long move next now of on onto open "
     "over please press right select swipe tap that the then this to touch triple with middle left".split()
 )
+_PLACE_WORDS = frozenset("bottom center centre corner lower page screen side top upper".split())
 _PREPOSITIONS = frozenset("above at below beside by from in inside into near next of on over to under with".split())
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _NUMBER = re.compile(r"[-+]?\d{1,6}(?:\.\d{1,6})?(?=\s*%?\s*$)")
@@ -151,7 +152,8 @@ class ElementTreeAgent:
     four on the elements' values (a field by its text). Parts of labels never match. Elements that cannot be clicked
     count only when no other fits; boxes inside one another count as one thing, the innermost. Of several that fit,
     the one inside the thing named by a later label is taken ('the "Delete" button of the "Milk" row'). Without
-    quotes, the element that shares most words wins, if it alone does.
+    quotes, the element that shares most words wins, if it alone does; where nothing but a role and a place is said
+    ('the field at the bottom'), the only element of that role.
 
     A note to oneself at the start ('note "4821" and tap the "Home" button') names no target.
 
@@ -380,9 +382,14 @@ def _is_inside(inner: BoxNorm, outer: BoxNorm, slack: float = 1e-6) -> bool:
 
 
 def _find_words(instruction: str, visible: _Visible) -> _Match:
-    """The element that shares most words with an instruction without quotes, by label, else by role alone."""
-    words = set(_WORD.findall(_normal(instruction))) - _STOP_WORDS
-    roles = frozenset().union(*(_roles_of(word, {e.role for e, _ in visible}) for word in words))
+    """The element that shares most words with an instruction without quotes, by label, else by role alone.
+
+    A word such as "next" counts as a label's where it is written as a name ("tap Next") and is a whole label here.
+    """
+    names = {word.casefold() for word in _WORD.findall(instruction)[1:] if word[0].isupper()}
+    words = set(_WORD.findall(_normal(instruction))) - (_STOP_WORDS - (names & {_normal(e.text) for e, _ in visible}))
+    tree_roles = {e.role for e, _ in visible}
+    roles = frozenset().union(*(_roles_of(word, tree_roles) for word in words))
     scored = []
     for element, box in visible:
         own = set(_WORD.findall(_normal(element.text or element.value or "")))
@@ -393,6 +400,6 @@ def _find_words(instruction: str, visible: _Visible) -> _Match:
         best = max(score for score, _, _ in scored)
         return _choose([(e, b) for s, e, b in scored if s == best], repr(instruction[:60]), visible, ())
     of_role = [(e, b) for e, b in visible if e.role in roles]
-    if of_role:
+    if of_role and all(_roles_of(word, tree_roles) for word in words - _PLACE_WORDS):
         return _choose(of_role, repr(instruction[:60]), visible, ())
     return _Match(None, None, 0, f"no element shares a word with {instruction[:60]!r}")

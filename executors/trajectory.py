@@ -317,8 +317,8 @@ def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as out:
             for trajectory in trajectories:
-                names = [_store_image(step.observation, image_folder, path.parent) for step in trajectory.steps]
-                out.write(_json_line(trajectory_to_json(trajectory, names)))
+                names = [store_screenshot(step.observation, image_folder, path.parent) for step in trajectory.steps]
+                out.write(json_bytes(trajectory_to_json(trajectory, names)))
                 count += 1
         temporary.replace(path)
     except OSError as error:
@@ -332,14 +332,27 @@ def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> int:
     return count
 
 
-def _json_line(record: dict[str, Any]) -> bytes:
+def json_bytes(record: dict[str, Any], *, indent: int | None = None) -> bytes:
+    r"""The record as JSON in UTF-8 with a newline; where it holds half a surrogate pair, as escapes throughout.
+
+    >>> json_bytes({"goal": "Größe"}).decode()
+    '{"goal": "Größe"}\n'
+    >>> json_bytes({"goal": "\ud83d"})
+    b'{"goal": "\\ud83d"}\n'
+    """
     try:
-        return (json.dumps(record, ensure_ascii=False) + "\n").encode()
-    except UnicodeEncodeError:  # half a surrogate pair, as models write it: only an escape can hold it
-        return (json.dumps(record) + "\n").encode()
+        return (json.dumps(record, ensure_ascii=False, indent=indent) + "\n").encode()
+    except UnicodeEncodeError:  # as models and web pages write it: only an escape can hold it
+        return (json.dumps(record, indent=indent) + "\n").encode()
 
 
-def _store_image(observation: Observation, image_folder: Path, base: Path) -> str | None:
+def store_screenshot(observation: Observation, image_folder: Path, base: Path) -> str | None:
+    """Stores the screenshot in the folder under its content's hash; its path from `base`, None when there is none.
+
+    Raises:
+        MissingFileError: the screenshot's file is gone or unreadable.
+        OSError: the folder cannot be written.
+    """
     if observation.image is None and observation.image_path is None:
         return None
     data, suffix = image_bytes(observation)

@@ -22,10 +22,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from urllib.parse import urlsplit
 
 from executors.actions import Action, ArgKind
-from executors.chat_server import ChatReply, ChatServer, data_url, without_password
+from executors.chat_server import ChatReply, ChatServer, data_url, host_of, without_password
 from executors.errors import ExecutorError, InputError, WorkbenchError
 from executors.geometry import FAMILIES, ImageSize, ModelFamily, PointNorm
 from executors.parsing import parse_reply
@@ -342,9 +341,9 @@ def load_vision_agent(spec: str) -> VisionAgent:
             "example ui-tars-1.5@http://localhost:8000/v1"
         )
     url = "http" + rest
-    host = urlsplit(url).hostname or ""
+    host = host_of(url)
     allowed = {part.strip().lower() for part in os.environ.get(ALLOWED_SERVERS_VARIABLE, "").split(",")}
-    if host and host not in _OWN_HOSTS and host not in allowed:
+    if host not in _OWN_HOSTS and host not in allowed:
         raise InputError(
             f"tool agent server {host!r} is not on this machine, and screenshots would be sent to it: allow it with "
             f"{ALLOWED_SERVERS_VARIABLE}={host}"

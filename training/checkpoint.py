@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from executors.errors import CheckpointError, InputError, MissingFileError, OutputError
+from executors.errors import WRONG_FORM, CheckpointError, InputError, MissingFileError, OutputError
 from training.config import ForecastConfig
 from training.config_reading import from_dict, to_dict
 from training.cpu import keep_freed_memory
@@ -89,6 +89,7 @@ def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: A
             f"checkpoint {source} has {len(mismatched)} weights of another shape than its config.json says, first "
             f"{name!r} with {list(found)}, not {list(wanted)}: save or download it again"
         )
+    _check_image(source, is_local, model, processor)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -97,6 +98,25 @@ def load_model_and_processor(path: str | Path, *, dtype: Any = "auto", device: A
     if str(device) == "cpu":
         keep_freed_memory()
     return model.to(device).eval(), processor
+
+
+def _check_image(source: str, is_local: bool, model: Any, processor: Any) -> None:
+    """Raises CheckpointError where a prompt does not hold as many image tokens as the model makes parts of an image."""
+    import PIL.Image
+
+    content = [{"type": "image"}, *_GREETING[0]["content"]]
+    try:  # the processor's settings and the template's program may raise anything
+        text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+        inputs = processor(text=[text], images=[PIL.Image.new("RGB", (64, 64))], return_tensors="pt")
+        num_tokens = int((inputs["input_ids"] == model.config.image_token_id).sum())
+        num_parts = int(inputs["image_grid_thw"].prod()) // model.config.vision_config.spatial_merge_size**2
+    except Exception as error:
+        raise _load_error(source, is_local, "image processor", error) from error
+    if num_tokens != num_parts:
+        raise CheckpointError(
+            f"checkpoint {source} gives an image of {num_parts} parts {num_tokens} tokens: its config.json, processor "
+            "and chat template are not of one model, save or download it again"
+        )
 
 
 def own_gpu() -> str:
@@ -118,13 +138,14 @@ def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:
     text = str(path).strip()
     if "\0" in text or len(text) > 4096:
         raise MissingFileError("the checkpoint path holds a null byte or is too long: give a folder or a hub id")
-    folder = Path(text).expanduser()
     try:
+        folder = Path(text).expanduser()
         if text and folder.is_dir():
             return str(folder), True
         is_file = bool(text) and folder.exists()
-    except OSError as error:
-        raise MissingFileError(f"cannot read checkpoint {text!r} ({error.strerror}): check the path") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: the ~ of an unknown user
+        reason = getattr(error, "strerror", None) or error
+        raise MissingFileError(f"cannot read checkpoint {text!r} ({reason}): check the path") from None
     if is_file:
         raise MissingFileError(f"checkpoint {text!r} is a file: give the folder that holds config.json")
     if not _HUB_ID.fullmatch(text) or folder.parent.is_dir():
@@ -156,7 +177,7 @@ def _check_folder(folder: Path) -> None:
     for file in sorted(folder.glob("*.json")):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"checkpoint file {file} is not JSON ({_one_line(error)}): save or download the checkpoint again"
             ) from None
@@ -176,7 +197,10 @@ def _check_embedding(folder: Path, tensors: dict[str, Any]) -> None:
 
     Other shapes are compared when the model is loaded; where this one is wrong, transformers fails before it tells so.
     """
-    text = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("text_config")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text = config.get("text_config")
+    if config.get("model_type") == "qwen3_vl" and not isinstance(text, dict):  # else the 8B model's is taken
+        raise CheckpointError(f"checkpoint {folder} has no text_config in its config.json: save or download it again")
     wanted = [text.get("vocab_size"), text.get("hidden_size")] if isinstance(text, dict) else [None]
     for name, tensor in tensors.items():
         if name.endswith("embed_tokens.weight") and None not in wanted and tensor.get("shape") != wanted:
@@ -198,7 +222,7 @@ def _read_header(weights: Path) -> dict[str, Any] | None:
         tensors.pop("__metadata__", None)
         end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
         return tensors if weights.stat().st_size == 8 + header_bytes + end else None
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except (OSError, *WRONG_FORM):
         return None
 
 
@@ -241,7 +265,7 @@ def read_planner_settings(folder: str | Path) -> ForecastConfig | None:
         record = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"planner settings {file} cannot be read ({_one_line(error)}): mend the file") from None
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
         found = record.get("schema_version") if isinstance(record, dict) else record

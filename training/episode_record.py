@@ -1,21 +1,21 @@
 """What came of one episode: every step with its whole forecast, and the file it is kept in.
 
-An episode file is one JSON object with a schema version; screenshots are PNG files in `<stem>_images/` beside it.
+An episode file is one JSON object with a schema version; screenshots are image files in `<stem>_images/` beside it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from executors.actions import Action
-from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
+from executors.errors import WRONG_FORM, InputError, MissingFileError, OutputError, WorkbenchError
 from executors.files import partial_path
 from executors.tool_agents import Grounding
 from executors.trajectory import (
@@ -24,8 +24,10 @@ from executors.trajectory import (
     Trajectory,
     box_from_json,
     box_to_json,
+    json_bytes,
     step_from_json,
     step_to_json,
+    store_screenshot,
 )
 from training.forecast import Forecast
 
@@ -45,7 +47,7 @@ class StopReason(StrEnum):
     NOT_GROUNDED = "not_grounded"
     """First steps that fit nothing on the screen or on the device, as many in a row as are allowed."""
     EXECUTOR_ERROR = "executor_error"
-    """The planner's server, the tool agent or the device failed, as often in a row as is allowed."""
+    """The planner, tool agent or device failed as often in a row as is allowed, or the screen cannot be seen."""
     STOPPED = "stopped"
     """A person stopped it."""
     WORLD_ENDED = "world_ended"
@@ -58,8 +60,8 @@ class StepRecord:
 
     `number` counts from 1. `forecast` is None when the planner itself failed, `grounding` when there was nothing to
     ground or the tool agent failed, `action` when nothing was executed. `error` says what went wrong; `boundary` names
-    the failed part ("plan", "ground", "execute"), None when the planner's words were at fault. `message` is what the
-    device said about the action.
+    the failed part ("plan", "ground", "execute" or another of `ExecutorError`), None when the planner's words were at
+    fault. `message` is what the device said about the action.
     """
 
     number: int
@@ -111,16 +113,17 @@ class StepRecord:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any], folder: Path) -> StepRecord:
-        """The step of a `to_json` record; image paths are resolved in `folder`."""
+        """The step of a `to_json` record, image paths resolved in `folder`; raises one of `WRONG_FORM` for others."""
+        _check_kinds(record, _STEP_KINDS)
         forecast, grounding, action = record.get("forecast"), record.get("grounding"), record.get("action")
         return cls(
-            number=int(record["number"]),
+            number=record["number"],
             observation=observation_from_json(record["observation"], folder),
             forecast=None if forecast is None else Forecast.from_json(forecast),
             grounding=None if grounding is None else _grounding_from_json(grounding),
             action=None if action is None else Action.from_json(action),
-            had_effect=bool(record.get("had_effect", False)),
-            message=str(record.get("message", "")),
+            had_effect=record.get("had_effect", False),
+            message=record.get("message", ""),
             error=record.get("error"),
             boundary=record.get("boundary"),
             plan_seconds=float(record.get("plan_seconds", 0.0)),
@@ -183,6 +186,26 @@ def _grounding_from_json(record: Mapping[str, Any]) -> Grounding:
     )
 
 
+_TEXT_OR_NONE = (str, NoneType)
+_STEP_KINDS = {
+    "number": int, "forecast": (dict, NoneType), "grounding": (dict, NoneType), "action": (dict, NoneType),
+    "had_effect": bool, "message": str, "error": _TEXT_OR_NONE, "boundary": _TEXT_OR_NONE,
+    "plan_seconds": (int, float), "act_seconds": (int, float),
+}  # fmt: skip
+_EPISODE_KINDS = {
+    "goal": str, "planner": str, "mode": str, "stop_reason": str, "steps": list, "success": (bool, NoneType),
+    "num_errors": int, "errors": list, "platform": str, "meta": dict,
+}  # fmt: skip
+
+
+def _check_kinds(record: Any, kinds: Mapping[str, Any]) -> None:
+    if not isinstance(record, Mapping):
+        raise InputError(f"{record!r} is not a JSON object")
+    for name, kind in kinds.items():
+        if name in record and not isinstance(record[name], kind):
+            raise InputError(f"field {name!r}: {record[name]!r} is of the wrong type")
+
+
 # executors.trajectory writes observations as part of a step; these two borrow that form.
 def observation_to_json(observation: Observation, image_path: str | None) -> dict[str, Any]:
     """The observation as a JSON object, its screenshot named by `image_path`."""
@@ -200,8 +223,14 @@ def save_episode(path: Path, episode: EpisodeRecord) -> None:
 
     Raises:
         OutputError: the folder cannot be written.
+        MissingFileError: a screenshot's file is gone or unreadable.
     """
     images = path.parent / f"{path.stem}_images"
+    temporary: Path | None = None
+
+    def store(observation: Observation) -> str | None:
+        return store_screenshot(observation, images, path.parent)
+
     try:
         temporary = partial_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,28 +246,19 @@ def save_episode(path: Path, episode: EpisodeRecord) -> None:
             "errors": list(episode.errors),
             "platform": episode.platform,
             "meta": dict(episode.meta),
-            "steps": [step.to_json(_store_image(step.observation, images)) for step in episode.steps],
-            "final_observation": None if final is None else observation_to_json(final, _store_image(final, images)),
+            "steps": [step.to_json(store(step.observation)) for step in episode.steps],
+            "final_observation": None if final is None else observation_to_json(final, store(final)),
         }
-        temporary.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        temporary.write_bytes(json_bytes(record, indent=1))
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, WorkbenchError):
             raise
         raise OutputError(f"cannot write {path} ({error.strerror or error}): choose a folder you may write") from None
-
-
-def _store_image(observation: Observation, folder: Path) -> str | None:
-    """Stores the screenshot under its content's hash; its path from the file's folder, None when there is none."""
-    if observation.image is None and observation.image_path is None:
-        return None
-    buffer = io.BytesIO()
-    observation.load_image().save(buffer, format="PNG")
-    target = folder / f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:24]}.png"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(buffer.getvalue())
-    return f"{folder.name}/{target.name}"
+    finally:
+        with contextlib.suppress(OSError):
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
 
 
 def load_episode(path: Path) -> EpisodeRecord:
@@ -252,19 +272,26 @@ def load_episode(path: Path) -> EpisodeRecord:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MissingFileError(f"cannot read episode {path} ({error.strerror}): check the path") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"episode {path} is not JSON ({error}): record it again") from None
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
         found = record.get("schema_version") if isinstance(record, dict) else type(record).__name__
         raise InputError(f"episode {path}: field 'schema_version': {found!r} is not {SCHEMA_VERSION}: record it again")
+    steps: list[StepRecord] = []
+    place = ""
     try:
+        _check_kinds(record, _EPISODE_KINDS)
+        for number, step in enumerate(record["steps"], start=1):
+            place = f"step {number}: "
+            steps.append(StepRecord.from_json(step, path.parent))
+        place = ""
         final = record.get("final_observation")
         return EpisodeRecord(
             goal=record["goal"],
             planner=record["planner"],
             mode=record["mode"],
             stop_reason=StopReason(record["stop_reason"]),
-            steps=tuple(StepRecord.from_json(step, path.parent) for step in record["steps"]),
+            steps=tuple(steps),
             success=record.get("success"),
             num_errors=record.get("num_errors", 0),
             errors=tuple(record.get("errors", ())),
@@ -273,6 +300,6 @@ def load_episode(path: Path) -> EpisodeRecord:
             meta=record.get("meta", {}),
         )
     except KeyError as error:
-        raise InputError(f"episode {path}: field {error} is missing: record it again") from None
-    except (InputError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"episode {path}: {error}: record it again") from None
+        raise InputError(f"episode {path}: {place}field {error} is missing: record it again") from None
+    except WRONG_FORM as error:
+        raise InputError(f"episode {path}: {place}{error}: record it again") from None

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from executors.actions import Action, format_call
+from executors.errors import InputError
 from executors.geometry import ImageSize, ModelFamily
 from executors.parsing import build_action, scan_call
 
@@ -38,7 +39,7 @@ class ForecastStep:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> ForecastStep:
-        """The step of a `to_json` record; raises InputError naming the field."""
+        """The step of a `to_json` record; raises one of `errors.WRONG_FORM` for anything else."""
         return cls(action=Action.from_json(record["action"]), instruction=str(record["instruction"]))
 
 
@@ -79,18 +80,26 @@ class Forecast:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Forecast:
-        """The forecast of a `to_json` record."""
+        """The forecast of a `to_json` record; raises one of `errors.WRONG_FORM` for anything else."""
+        for name in ("thought", "raw", "reason", "kind"):
+            if not isinstance(record.get(name) or "", str):
+                raise InputError(f"field {name!r}: {record[name]!r} is not text")
         return cls(
             steps=tuple(ForecastStep.from_json(s) for s in record["steps"]),
-            thought=record.get("thought", ""),
+            thought=record.get("thought") or "",
             reason=record.get("reason"),
             kind=record.get("kind"),
-            raw=record.get("raw", ""),
+            raw=record.get("raw") or "",
         )
 
 
 def parse_forecast(
-    text: str, *, horizon: int, family: ModelFamily | str = "canonical", image: ImageSize | None = None
+    text: str,
+    *,
+    horizon: int,
+    family: ModelFamily | str = "canonical",
+    image: ImageSize | None = None,
+    is_cut: bool = False,
 ) -> Forecast:
     """The forecast of a reply; never raises for what the model wrote.
 
@@ -104,6 +113,7 @@ def parse_forecast(
         horizon: T, at least 1; the most steps that are kept.
         family: the frame and syntax of coordinates, where the model writes them.
         image: the screenshot's size, for families that count pixels; without one there is nothing to point at.
+        is_cut: the model was stopped at its most tokens; a step that ends with the reply is then half a step.
 
     >>> parse_forecast('Home</think>1. click() | tap the "Notes" icon', horizon=4).steps[0].instruction
     'tap the "Notes" icon'
@@ -131,6 +141,8 @@ def parse_forecast(
         if len(steps) == horizon:
             break
         step, position, reason, kind = _parse_step(plan, match.end(), family, image)
+        if step is not None and is_cut and position > len(plan):
+            step, reason, kind = None, "the reply was cut off", "structural"
         if step is None:
             reason = f"step {len(steps) + 1}: {reason}"
             return Forecast(steps=tuple(steps), thought=thought, reason=reason, kind=kind, raw=text)

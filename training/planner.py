@@ -94,9 +94,10 @@ def load_planner(spec: str) -> Planner:
             )
         return OpenAIPlanner("http" + rest, model, os.environ.get("OPENAI_API_KEY"))
     if spec.startswith("replay:"):
-        if spec == "replay:":
-            raise InputError("planner 'replay:' names no file: write replay:FILE, an episode or a trajectory file")
-        return ReplayPlanner.of_file(Path(spec.removeprefix("replay:")))
+        file = spec.removeprefix("replay:").strip()
+        if not file or "\0" in file:
+            raise InputError(f"planner {spec!r} names no file: write replay:FILE, an episode or a trajectory file")
+        return ReplayPlanner.of_file(Path(os.path.expanduser(file)))
     if not spec:
         raise InputError("the planner is empty: give a checkpoint folder, a hub id, openai:MODEL@URL or replay:FILE")
     return TransformersPlanner(spec)
@@ -142,8 +143,8 @@ class TransformersPlanner:
             raise InputError(f"temperature {temperature} is not allowed: give 0 (greedy) or more")
         if num_draft_tokens < 0:
             raise InputError(f"number of draft tokens {num_draft_tokens} is not allowed: give 0 (none) or more")
-        own = read_planner_settings(path) if config is None else None
         model, processor = load_model_and_processor(path, dtype=dtype, device=device)
+        own = read_planner_settings(path) if config is None else None
         self._set_up(model, processor, config or own or ForecastConfig(), str(path))
         self.model = _fast_on_cpu(model, self._torch)
         self.batch_size = batch_size
@@ -347,8 +348,8 @@ class OpenAIPlanner:
 
     def forecast_each(self, requests: Sequence[PlanRequest]) -> list[Forecast | ExecutorError]:
         """One forecast or failure per request, in order."""
-        if not requests:
-            return []
+        if len(requests) <= 1:  # a single one is waited for in this thread, which Ctrl-C can interrupt
+            return [self._forecast_one(request) for request in requests]
         with ThreadPoolExecutor(min(self._num_workers, len(requests))) as pool:
             return list(pool.map(self._forecast_one, requests))
 
@@ -363,7 +364,9 @@ class OpenAIPlanner:
         except ExecutorError as error:
             return error
         image = request.observation.image_size
-        return parse_forecast(reply.text, horizon=horizon, family=self.config.family, image=image)
+        return parse_forecast(
+            reply.text, horizon=horizon, family=self.config.family, image=image, is_cut=reply.is_cut
+        )
 
     def _messages(self, request: PlanRequest) -> list[dict[str, Any]]:
         messages = request.messages(self.config)
@@ -395,10 +398,10 @@ class ReplayPlanner:
     def __init__(
         self, forecasts: Mapping[str, Sequence[Forecast]], *, config: ForecastConfig | None = None, name: str = "replay"
     ) -> None:
-        """`forecasts` maps each goal to its forecasts in order."""
+        """`forecasts` maps each goal to its forecasts in order; space around a goal is no part of it."""
         self.name = name
         self.config = config or ForecastConfig()
-        self._forecasts = {goal: tuple(some) for goal, some in forecasts.items()}
+        self._forecasts = {goal.strip(): tuple(some) for goal, some in forecasts.items()}
 
     @classmethod
     def of_trajectories(
@@ -415,7 +418,7 @@ class ReplayPlanner:
                 Forecast(steps=tuple(steps[n:]), thought=s.thought, raw=format_reply(s.thought, steps[n:]))
                 for n, s in enumerate(trajectory.steps)
             ]
-            forecasts.setdefault(trajectory.goal, own)
+            forecasts.setdefault(trajectory.goal.strip(), own)
         return cls(forecasts, config=config, name=name)
 
     @classmethod
@@ -428,6 +431,8 @@ class ReplayPlanner:
         if _is_indented(path):
             episode = load_episode(path)
             forecasts = [step.forecast for step in episode.steps if step.forecast and step.forecast.first]
+            if not forecasts:
+                raise InputError(f"episode {path} holds no forecast with a step: give another file")
             return cls({episode.goal: forecasts}, name=f"replay:{path.name}")
         planner = cls.of_trajectories(read_trajectories(path), name=f"replay:{path.name}")
         if not planner._forecasts:
@@ -439,7 +444,7 @@ class ReplayPlanner:
         return [self._forecast_one(request) for request in requests]
 
     def _forecast_one(self, request: PlanRequest) -> Forecast:
-        recorded = self._forecasts.get(request.goal, ())
+        recorded = self._forecasts.get(request.goal.strip(), ())
         state = len(request.history)
         if state >= len(recorded):
             reason = "this goal was not recorded" if not recorded else f"the recording ends after {len(recorded)} steps"

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from executors.actions import Action, Space, format_call, prompt_text
+from executors.chat_server import without_half_characters
+from executors.geometry import get_family
 from executors.toolbox.registry import prompt_text as tools_text
 from executors.trajectory import Observation, Step
 from training.config import ForecastConfig
+from training.forecast import without_points
 
 _PROMPTS = Path(__file__).resolve().parent.parent / "assets" / "prompts"
 
@@ -62,7 +65,7 @@ def build_messages(
         text = _compact_text(goal, recent, observation, steps)
     else:
         text = _full_text(goal, recent, len(history), observation, config, spaces, steps, tools)
-    content: list[dict[str, Any]] = [{"type": "text", "text": text}]
+    content: list[dict[str, Any]] = [{"type": "text", "text": without_half_characters(text)}]
     if observation.image_size is not None:
         content.insert(0, {"type": "image"})
     return [{"role": "user", "content": content}]
@@ -85,11 +88,12 @@ def _full_text(
     tools: Sequence[str],
 ) -> str:
     first = num_past - len(recent) + 1
-    lines = [
-        f"Step {number}: [{item.summary}] "
-        f"{format_call(item.action, family=config.family, image=observation.image_size)} | {item.instruction}"
-        for number, item in enumerate(recent, start=first)
-    ]
+    is_framed = observation.image_size is not None or get_family(config.family).scale is not None
+    lines = []
+    for number, item in enumerate(recent, start=first):
+        action = item.action if is_framed else without_points(item.action)  # no screenshot, no pixels to count
+        call = format_call(action, family=config.family, image=observation.image_size)
+        lines.append(f"Step {number}: [{item.summary}] {call} | {item.instruction}")
     template = "planner_tools" if spaces == {Space.TOOLS} else "planner_full"
     return _template(template).format(
         goal=goal,

@@ -66,6 +66,7 @@ TITLE = element("field", "Title", 0.6, value="Milk")
         ("tap Save", SAVE),
         ("press the save button now", SAVE),
         ("tap the field", TITLE),
+        ("tap the field at the bottom of the screen", TITLE),
     ],
 )
 def test_instruction_finds_its_element(instruction, wanted):
@@ -144,6 +145,16 @@ def test_words_choose_the_label_they_cover_best():
 
 def test_words_that_fit_nothing_are_reported():
     assert_not_found(ground("tap the flux capacitor", SAVE), 0, "no element shares a word")
+
+
+def test_role_is_no_reason_to_choose_an_element_of_another_name():
+    assert_not_found(ground("tap the Delete button", SAVE), 0, "no element shares a word")
+
+
+@pytest.mark.parametrize("instruction", ["tap Next", "tap the Next button", "Click on Next."])
+def test_label_that_is_a_usual_word_is_found_where_it_is_written_as_a_name(instruction):
+    following = element("link", "Next", 0.8)
+    assert_found(ground(instruction, SAVE, following, element("text", "On", 0.6)), following)
 
 
 def test_empty_instruction_is_reported():

@@ -314,6 +314,7 @@ def test_specification_names_model_and_server():
 @pytest.mark.parametrize(("spec", "words"), [
     ("gta2@http://localhost/v1", "not GROUNDER@URL"), ("gta1@localhost", "not GROUNDER@URL"),
     ("gta1@http://", "server address"), ("@http://localhost", "not GROUNDER@URL"),
+    ("gta1@http://[::1/v1", "server address"), ("gta1@http://localhost:port/v1", "server address"),
     ("gta1@https://example.com/v1", "TRACER1_TOOL_SERVERS=example.com"),
     ("gta1@http://localhost@example.com/v1", "TRACER1_TOOL_SERVERS=example.com"),
 ])  # fmt: skip

@@ -69,6 +69,12 @@ def test_processes_of_one_launch_load_onto_their_own_gpus(monkeypatch):
         (lambda f: _change_config(f, "num_hidden_layers", 1), "its config.json is of another model"),
         (lambda f: (f / "config.json").write_text("[]"), "no JSON object"),
         (lambda f: (f / "chat_template.jinja").write_text("{% if %}"), "chat template failed"),
+        (lambda f: (f / "chat_template.jinja").write_text("hello"), "tokens: its config.json, processor and chat"),
+        (lambda f: _put(f / "config.json", 3, "image_token_id"), "tokens: its config.json, processor and chat"),
+        (lambda f: _put(f / "config.json", None, "text_config"), "no text_config"),
+        (lambda f: _put(f / "processor_config.json", 0, "image_processor", "patch_size"), "image processor failed"),
+        (lambda f: (f / "config.json").write_text("[" * 200_000), "config.json is not JSON"),
+        (lambda f: (f / "tracer1.json").write_text("[" * 200_000), "tracer1.json is not JSON"),
     ],
 )
 def test_damaged_checkpoint_is_told_in_one_sentence(copy, damage, words):
@@ -79,11 +85,17 @@ def test_damaged_checkpoint_is_told_in_one_sentence(copy, damage, words):
     assert "\n" not in str(caught.value)
 
 
+def _put(file: Path, value: object, *keys: str) -> None:
+    record = part = json.loads(file.read_text())
+    for key in keys[:-1]:
+        part = part[key]
+    assert part[keys[-1]] != value
+    part[keys[-1]] = value
+    file.write_text(json.dumps(record))
+
+
 def _change_config(checkpoint: Path, name: str, value: int) -> None:
-    record = json.loads((checkpoint / "config.json").read_text())
-    assert record["text_config"][name] != value
-    record["text_config"][name] = value
-    (checkpoint / "config.json").write_text(json.dumps(record))
+    _put(checkpoint / "config.json", value, "text_config", name)
 
 
 def _widen_tokens(file: Path) -> None:
@@ -107,7 +119,9 @@ def _drop_weight(file: Path) -> None:
     save_file(state, file, metadata={"format": "pt"})
 
 
-@pytest.mark.parametrize("name", ["", "no-slash", "./no/such", "/no/such", "a/b/c", "org/na me", "a\0b", "~/none"])
+@pytest.mark.parametrize("name", [
+    "", "no-slash", "./no/such", "/no/such", "a/b/c", "org/na me", "a\0b", "~/none", "~no-such-user/x", "x" * 5000,
+])  # fmt: skip
 def test_name_that_is_neither_folder_nor_hub_id_is_missing(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingFileError, match="checkpoint"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from executors.simulator import record_episode, sample_tasks
 from executors.trajectory import write_trajectories
 from training.cli import main
+from training.commands.episode import whole_number
 from training.episode_record import StopReason, load_episode
 
 
@@ -55,6 +57,13 @@ def test_a_server_that_does_not_answer_is_one_sentence_and_exit_code_2(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("tracer1: the episode was ended by errors, the last: plan: server localhost failed")
     assert load_episode(out).stop_reason is StopReason.EXECUTOR_ERROR
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+-5", "1.0", "1e3", "five", "9" * 30])
+def test_text_that_is_no_whole_number_is_told(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number of at least 0"):
+        whole_number(0)(text)
+    assert whole_number(-1)(" -1 ") == -1
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,15 @@ def test_text_with_bars_newlines_and_numbered_lines_survives_the_grammar():
     assert parse_forecast(format_plan([step, DONE]), horizon=3).steps == (step, DONE)
 
 
+@pytest.mark.parametrize(("reply", "num_whole", "is_ok"), [
+    ("1. click() | tap", 0, False), ("1. click() | tap\n", 1, True), ("1. click() | tap\n2. click() | ta", 1, False),
+    ("1. click() | tap\n2. click() | tap\n3.", 2, True),
+])  # fmt: skip
+def test_step_that_ends_with_a_reply_that_was_cut_off_is_broken(reply, num_whole, is_ok):
+    forecast = parse_forecast(reply, horizon=2, is_cut=True)
+    assert (len(forecast.steps), forecast.ok) == (num_whole, is_ok)
+
+
 def test_a_step_may_speak_of_the_tag_that_opens_a_thought():
     step = ForecastStep(action=Action(type="type", content="<think>"), instruction="type <think>")
     assert parse_forecast(format_plan([step]), horizon=1).steps == (step,)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -232,9 +234,53 @@ def test_record_becomes_a_trajectory_of_what_was_executed():
     assert trajectory.outcome == "failure"
 
 
+def test_record_with_half_characters_survives_the_disk(tmp_path):
+    record = run("1. wait() | see \ud83d", "1. finished() | done", goal="a\udcff")
+    save_episode(tmp_path / "e.json", record)
+    again = load_episode(tmp_path / "e.json")
+    assert (again.goal, again.steps[0].forecast) == (record.goal, record.steps[0].forecast)
+
+
+def test_episode_that_cannot_be_written_leaves_no_half_file(tmp_path):
+    record = replace(run("1. finished() | done"), meta={"device": object()})
+    with pytest.raises(TypeError):
+        save_episode(tmp_path / "e.json", record)
+    assert [path.name for path in tmp_path.iterdir()] == ["e_images"]
+
+
+# (path of the field, value): every part of a file that something else could stand in
+WRONG_PARTS = [
+    (("goal",), 5), (("planner",), None), (("steps",), {}), (("success",), "yes"), (("errors",), "abc"),
+    (("num_errors",), "2"), (("meta",), None), (("steps", 0), 1), (("steps", 0, "number"), "1"),
+    (("steps", 0, "had_effect"), "false"), (("steps", 0, "message"), 5), (("steps", 0, "plan_seconds"), "fast"),
+    (("steps", 0, "grounding"), 5), (("steps", 0, "forecast", "thought"), 5), (("steps", 0, "forecast", "steps"), 5),
+    (("steps", 0, "forecast", "steps", 0), []), (("steps", 0, "action"), {"type": "fly"}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kept() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        save_episode(Path(folder) / "e.json", run("1. finished() | done"))
+        return (Path(folder) / "e.json").read_text()
+
+
+@pytest.mark.parametrize(("path", "value"), WRONG_PARTS, ids=str)
+def test_part_of_a_file_that_is_something_else_is_told_with_its_place(tmp_path, kept, path, value):
+    record = json.loads(kept)
+    part = record
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    (tmp_path / "e.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="e.json: step 1: " if path[0] == "steps" and value != {} else "e.json: field"):
+        load_episode(tmp_path / "e.json")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "not JSON"), ("[]", "schema_version"), ('{"schema_version": 1}', "goal"),
+    [("{", "not JSON"), ("[]", "schema_version"), ('{"schema_version": 1}', "field 'steps' is missing"),
+     ("[" * 200_000, "not JSON"),
      ('{"schema_version": 1, "goal": "g", "planner": "p", "mode": "m", "stop_reason": "bored", "steps": []}', "bored")],
 )
 def test_file_that_is_no_episode_is_refused(tmp_path, text, words):

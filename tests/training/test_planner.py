@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import signal
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -199,12 +202,64 @@ def test_reasoning_that_ran_out_of_tokens_is_a_bad_reply_and_no_failure(requests
 @pytest.mark.parametrize(
     ("answer", "words"),
     [((500, {"error": "broken"}), "500"), ((200, "{ no json"), "plan: server"), ((404, "no"), "404"),
-     ((200, {"choices": []}), "plan: server"), ((200, {"hello": 1}), "plan: server"), ((200, "[1]"), "plan: server")],
+     ((200, {"choices": []}), "plan: server"), ((200, {"hello": 1}), "plan: server"), ((200, "[1]"), "plan: server"),
+     ((200, "[" * 200_000), "plan: server"), ((200, completion(42)), "content is of type int"),
+     ((200, {"error": {"message": "the model is overloaded"}}), "the model is overloaded")],
 )
 def test_server_without_a_reply_is_a_failure_at_plan(requests, answer, words):
     with serve(answer) as server, pytest.raises(ExecutorError, match=words) as caught:
         client(server).forecast([requests[0]])
     assert caught.value.boundary == "plan"
+
+
+def test_content_in_parts_is_read_as_one_text(requests):
+    parts = [{"type": "text", "text": PLAN[:20]}, {"type": "image_url"}, {"type": "text", "text": PLAN[20:]}]
+    with serve((200, completion(parts, usage={"prompt_tokens": "7"}))) as server:
+        assert client(server).forecast([requests[0]])[0].raw == PLAN
+
+
+def test_half_characters_of_a_reply_can_be_kept_and_sent_again(requests):
+    with serve((200, completion("1. wait() | see \ud83d", reasoning="\ude00"))) as server:
+        forecast = client(server).forecast([requests[0]])[0]
+    assert (forecast.thought, forecast.first.instruction) == ("\ufffd", "see \ufffd")
+
+
+def test_key_that_a_server_repeats_stays_out_of_the_failure(requests):
+    with serve((401, {"error": {"message": "Incorrect API key: Bearer sk-secret-7"}})) as server:
+        planner = OpenAIPlanner(server.url, "m", " sk-secret-7\n", max_retries=0)
+        with pytest.raises(ExecutorError, match="Incorrect API key: Bearer …") as caught:
+            planner.forecast([requests[0]])
+    assert server.seen[0][1]["authorization"] == "Bearer sk-secret-7"
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-one\nsk-two", "sk-secret…"])
+def test_key_that_no_header_can_hold_is_refused_and_not_repeated(key):
+    with pytest.raises(InputError, match="API key holds") as caught:
+        OpenAIPlanner("http://localhost:8000/v1", "m", key)
+    assert "sk-" not in str(caught.value)
+
+
+def test_proxy_that_cannot_be_used_is_told(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "http://[::")
+    with pytest.raises(InputError, match="environment's proxy cannot be used"):
+        OpenAIPlanner("http://localhost:8000/v1", "m")
+
+
+def test_step_in_which_the_reply_was_cut_off_is_not_taken_for_whole(requests):
+    cut = completion('1. wait() | look\n2. click() | tap the "Save', finish_reason="length")
+    with serve((200, cut)) as server:
+        forecast = client(server).forecast([requests[0]])[0]
+    assert (len(forecast.steps), forecast.reason) == (1, "step 2: the reply was cut off")
+
+
+def test_slow_request_can_be_interrupted(requests):
+    with serve((200, 20.0)) as server:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        started = time.perf_counter()
+        with pytest.raises(KeyboardInterrupt):
+            client(server).forecast([requests[0]])
+        assert time.perf_counter() - started < 10
 
 
 def test_slow_server_runs_into_the_time_limit(requests):
@@ -275,6 +330,13 @@ def test_kept_episode_is_repeated_forecast_by_forecast(tmp_path):
     assert [s.forecast.steps for s in again.steps] == [s.forecast.steps for s in episode.steps[1:]]
 
 
+def test_space_around_a_goal_is_no_part_of_it():
+    task = easy_task()
+    trajectory = replace(record_episode(task, with_images=False, interruption_rate=0.0), goal="go there \n")
+    planner = ReplayPlanner.of_trajectories([trajectory])
+    assert Episode(SimulatorExecutor(task, interruption_rate=0.0), planner, goal="go there \n").run().steps[0].action
+
+
 def test_recording_has_no_answer_for_other_goals_or_past_its_end():
     trajectory = record_episode(easy_task(), with_images=False, interruption_rate=0.0)
     planner = ReplayPlanner.of_trajectories([trajectory])
@@ -299,7 +361,11 @@ def test_server_planner_is_named_without_its_address(monkeypatch):
     assert planner.config == ForecastConfig()
 
 
-@pytest.mark.parametrize("spec", ["", "openai:model", "openai:@http://host/v1", "openai:m@ftp://h", "openai:m@http:"])
+@pytest.mark.parametrize("spec", [
+    "", "openai:model", "openai:@http://host/v1", "openai:m@ftp://h", "openai:m@http:", "openai:m@http://host:port/v1",
+    "openai:m@http://host:99999/v1", "openai:m@http://[::1/v1", "openai:m@http://a host/v1", "openai:m@http://\u2603/v1",
+    "replay: ", "replay:a\0b",
+])  # fmt: skip
 def test_specification_that_names_no_planner_is_refused(spec):
     with pytest.raises(InputError):
         load_planner(spec)
@@ -311,10 +377,17 @@ def test_password_of_a_wrong_address_is_not_repeated():
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("spec", ["replay:/no/such.jsonl", "/no/such/folder"])
+@pytest.mark.parametrize("spec", ["replay:/no/such.jsonl", "replay:~no-such-user/x", "/no/such/folder", "a\0b"])
 def test_planner_that_does_not_exist_is_missing(spec):
     with pytest.raises(MissingFileError):
         load_planner(spec)
+
+
+def test_kept_episode_without_a_forecast_is_refused(tmp_path):
+    record = Episode(SimulatorExecutor(easy_task()), ScriptedPlanner("nonsense")).run()
+    save_episode(tmp_path / "kept.json", record)
+    with pytest.raises(InputError, match="holds no forecast"):
+        load_planner(f"replay:{tmp_path / 'kept.json'}")
 
 
 def test_empty_recording_is_refused(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from executors.actions import Action, Space
-from executors.geometry import ImageSize
+from executors.geometry import ImageSize, PointNorm
 from executors.trajectory import Observation
 from training.config import ForecastConfig
 from training.prompts import HistoryItem, build_messages
@@ -46,6 +46,18 @@ def test_observation_without_a_screenshot_has_no_image_part_but_its_text():
     content = build_messages("g", [], seen, ForecastConfig(), spaces=frozenset({Space.TOOLS}))[0]["content"]
     assert [part["type"] for part in content] == ["text"]
     assert "42 rows" in content[0]["text"]
+
+
+def test_past_click_is_told_without_its_place_where_pixels_cannot_be_counted():
+    past = [HistoryItem(summary="", action=Action(type="click", point=PointNorm(0.5, 0.5)), instruction="tap it")]
+    config = ForecastConfig(family="qwen2.5-vl")
+    text = _text(build_messages("g", past, Observation(text="42"), config, spaces=frozenset({Space.TOOLS})))
+    assert "Step 1: [] click() | tap it" in text
+
+
+def test_half_characters_of_a_goal_can_be_sent():
+    text = _text(build_messages("a\udcff", [], SCREEN, ForecastConfig(), spaces=frozenset({Space.MOBILE})))
+    assert "Goal: a\ufffd\n" in text
 
 
 def test_full_prompt_lists_only_the_actions_of_the_device():

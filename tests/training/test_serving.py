@@ -48,6 +48,11 @@ def test_planners_address_is_told_as_other_commands_take_it(capsys):
     assert "--planner openai:Qwen/Qwen3-VL-8B-Thinking@http://localhost:8000/v1" in capsys.readouterr().err
 
 
+def test_planner_that_a_server_would_ask_otherwise_than_it_was_trained_is_told(capsys):
+    assert main(["serve", "--planner", str(TINY), "--print"]) == 0
+    assert "not as its tracer1.json says" in capsys.readouterr().err
+
+
 # Limits of the image: executors.vision_agents.GROUNDERS.
 @pytest.mark.parametrize(("name", "most_pixels"), [
     ("ui-tars-1.0", 16384 * 28 * 28), ("gta1", 4096 * 2160), ("jedi", 2700 * 28 * 28)])  # fmt: skip

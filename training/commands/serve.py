@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the command and how its model is named here, then becomes it; returns only after --print."""
+    from training.checkpoint import read_planner_settings
+    from training.config import ForecastConfig
     from training.serving import check_port, check_vllm, planner_command, planner_name, tool_agent_command
 
     where = f"http://localhost:{args.port}/v1"
@@ -36,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
             raise InputError("--model is of a tool agent: name the planner's checkpoint with --planner")
         command = planner_command(args.planner, python=args.python, port=args.port, more=args.more)
         use = f"--planner openai:{planner_name(args.planner)}@{where}"
+        if read_planner_settings(args.planner) not in (None, ForecastConfig()):
+            use += " (asked in the default way, not as its tracer1.json says: name its folder for that)"
     else:
         command = tool_agent_command(
             args.tool_agent, python=args.python, port=args.port, model=args.model, more=args.more
