@@ -118,7 +118,7 @@ def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:
     text = str(path).strip()
     if "\0" in text or len(text) > 4096:
         raise MissingFileError("the checkpoint path holds a null byte or is too long: give a folder or a hub id")
-    folder = Path(text).expanduser()
+    folder = _expanded(text)
     try:
         if text and folder.is_dir():
             return str(folder), True
@@ -133,6 +133,11 @@ def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:
             "Qwen/Qwen3-VL-8B-Thinking"
         )
     return text, False
+
+
+def _expanded(path: str | Path) -> Path:
+    """The path with its ~ resolved; that of an unknown user stays as it is."""
+    return Path(os.path.expanduser(path))
 
 
 def check_checkpoint(path: str | Path) -> tuple[str, bool]:
@@ -236,7 +241,7 @@ def read_planner_settings(folder: str | Path) -> ForecastConfig | None:
     Raises:
         CheckpointError: the file is there but damaged, or of another schema version.
     """
-    file = Path(folder).expanduser() / SETTINGS_FILE
+    file = _expanded(folder) / SETTINGS_FILE
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -258,7 +263,7 @@ def save_planner_settings(folder: str | Path, config: ForecastConfig) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    file = Path(folder).expanduser() / SETTINGS_FILE
+    file = _expanded(folder) / SETTINGS_FILE
     text = json.dumps({"schema_version": SCHEMA_VERSION, "forecast": to_dict(config)}, indent=2) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

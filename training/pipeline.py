@@ -21,7 +21,7 @@ from training.checkpoint import check_checkpoint, read_planner_settings, save_pl
 from training.config import STAGES
 from training.config_reading import from_dict
 from training.presets import get_preset
-from training.run_folder import RunFolder, RunStatus, is_first_process
+from training.run_folder import RunFolder, RunStatus, is_first_process, lost_logins
 
 PIPELINE_FOLDERS = {"sft": "1_sft", "sft_again": "1_sft_again", "stage1": "2_stage1", "stage2": "3_stage2"}
 """Parts of a `PipelineConfig` in the order in which they run, and their run folders."""
@@ -43,8 +43,8 @@ def check_inputs(stage: str, config: Any) -> None:
     """
     if stage != "sft" or config.model:
         check_checkpoint(config.model)
-    if config.data.path and not Path(config.data.path).is_file():
-        raise MissingFileError(f"config field 'data.path': {config.data.path} does not exist: check the path")
+    if config.data.path and not os.path.isfile(config.data.path):
+        raise MissingFileError(f"config field 'data.path': there is no file {config.data.path}: check the path")
     if stage == "stage2":
         get_tool_agent(config.tool_agent)
 
@@ -90,7 +90,12 @@ def resume_stage(path: Path, command: Sequence[str], stage: str | None = None) -
         raise InputError(f"run {path} is of stage {stage}, not {asked}: write `tracer1 train {stage} --resume {path}`")
     if run.status().state == "finished":
         return run.status()
-    config = from_dict(STAGES[stage], run.config)
+    values = run.config
+    for name in lost_logins(values):
+        raise InputError(
+            f"run {path} was started with a login in {name}, which is not kept: write it back into {path}/config.yaml"
+        )
+    config = from_dict(STAGES[stage], values)
     check_inputs(stage, config)
     check_processes(stage)
     run = RunFolder.resume(path, command=command) if is_first_process() else RunFolder.worker(path)
