@@ -261,7 +261,7 @@ class GrpoConfig:
     drop_zero_variance: bool = True
     """Leave groups out of the loss whose rewards are all equal; they are counted either way."""
     refill_rounds: int = 0
-    """How often a batch samples other prompts to replace groups whose rewards are all equal, 0..16; each round costs a
+    """How often a batch samples other prompts to replace groups that have left the loss, 0..16; each round costs a
     generation of the whole batch (DAPO's dynamic sampling)."""
     freeze_vision: bool = False
     """Keep the vision tower as it is; its features of a screenshot are then computed once and kept."""
