@@ -236,6 +236,11 @@ class SftConfig:
             _check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
         _check(0 <= self.reactive_share <= 1, "reactive_share", self.reactive_share, "0..1")
 
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of text warm-up, reading lessons and image phase together."""
+        return self.text_warmup_steps + self.reading_steps + self.optim.num_steps
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrpoConfig:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from executors.errors import OutputError
 from tests.training.grpo_helpers import DATA, FORECAST, TINY, tiny_checkpoint
 from training import cli, pipeline, presets
 from training.checkpoint import load_model_and_processor, read_planner_settings
@@ -45,6 +46,20 @@ def test_unknown_tool_agent_is_told_before_training(tmp_path, capsys):
     assert cli.main([*argv, "--out", str(tmp_path / "r")]) == 2
     assert "tool agent 'x' is unknown" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_vllm_that_is_not_installed_is_told_before_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "find_spec", lambda name: None)
+    argv = ["train", "stage1", "--set", f"model={tiny_checkpoint()}", "--set", "grpo.use_vllm=true"]
+    assert cli.main([*argv, "--out", str(tmp_path / "r")]) == 2
+    assert "'grpo.use_vllm': vLLM is not installed" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_planner_that_cannot_be_put_in_its_place_is_told(tmp_path):
+    (tmp_path / "planner").write_text("x")
+    with pytest.raises(OutputError, match=r"cannot write .*planner"):
+        pipeline.export_planner(tiny_checkpoint(), tmp_path / "planner")
 
 
 def test_used_folder_is_told(tmp_path, capsys):
