@@ -138,14 +138,13 @@ def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:
     text = str(path).strip()
     if "\0" in text or len(text) > 4096:
         raise MissingFileError("the checkpoint path holds a null byte or is too long: give a folder or a hub id")
+    folder = _expanded(text)
     try:
-        folder = Path(text).expanduser()
         if text and folder.is_dir():
             return str(folder), True
         is_file = bool(text) and folder.exists()
-    except (OSError, RuntimeError) as error:  # RuntimeError: the ~ of an unknown user
-        reason = getattr(error, "strerror", None) or error
-        raise MissingFileError(f"cannot read checkpoint {text!r} ({reason}): check the path") from None
+    except OSError as error:
+        raise MissingFileError(f"cannot read checkpoint {text!r} ({error.strerror}): check the path") from None
     if is_file:
         raise MissingFileError(f"checkpoint {text!r} is a file: give the folder that holds config.json")
     if not _HUB_ID.fullmatch(text) or folder.parent.is_dir():
@@ -154,6 +153,11 @@ def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:
             "Qwen/Qwen3-VL-8B-Thinking"
         )
     return text, False
+
+
+def _expanded(path: str | Path) -> Path:
+    """The path with its ~ resolved; that of an unknown user stays as it is."""
+    return Path(os.path.expanduser(path))
 
 
 def check_checkpoint(path: str | Path) -> tuple[str, bool]:
@@ -260,7 +264,7 @@ def read_planner_settings(folder: str | Path) -> ForecastConfig | None:
     Raises:
         CheckpointError: the file is there but damaged, or of another schema version.
     """
-    file = Path(folder).expanduser() / SETTINGS_FILE
+    file = _expanded(folder) / SETTINGS_FILE
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -282,7 +286,7 @@ def save_planner_settings(folder: str | Path, config: ForecastConfig) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    file = Path(folder).expanduser() / SETTINGS_FILE
+    file = _expanded(folder) / SETTINGS_FILE
     text = json.dumps({"schema_version": SCHEMA_VERSION, "forecast": to_dict(config)}, indent=2) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

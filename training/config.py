@@ -101,7 +101,7 @@ class DataConfig:
         _check(0 <= self.mistake_rate <= 0.5, "mistake_rate", self.mistake_rate, "0..0.5")
         _check(0 <= self.interruption_rate <= 0.5, "interruption_rate", self.interruption_rate, "0..0.5")
         _check(self.max_pixels >= 0, "max_pixels", self.max_pixels, "0 or a number of pixels")
-        _check(self.seed >= 0, "data.seed", self.seed, "a whole number of at least 0")
+        _check(self.seed >= 0, "seed", self.seed, "a whole number of at least 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +181,7 @@ class OptimConfig:
         _check(self.optimizer in ("adamw", "muon"), "optimizer", self.optimizer, "adamw or muon")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "a number of at least 0")
         _check(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "a number above 0")
-        _check(0 <= self.seed < 2**32, "optim.seed", self.seed, "0..4294967295")
+        _check(0 <= self.seed < 2**32, "seed", self.seed, "0..4294967295")
         _check(0 <= self.num_threads <= 1024, "num_threads", self.num_threads, "0..1024 threads")
         allowed = f"none or some of {', '.join(TRACKERS)}, with commas between them"
         _check(set(self.trackers) <= set(TRACKERS), "report_to", self.report_to, allowed)
@@ -236,6 +236,11 @@ class SftConfig:
             _check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
         _check(0 <= self.reactive_share <= 1, "reactive_share", self.reactive_share, "0..1")
 
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of text warm-up, reading lessons and image phase together."""
+        return self.text_warmup_steps + self.reading_steps + self.optim.num_steps
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrpoConfig:
@@ -246,7 +251,7 @@ class GrpoConfig:
     kl_coef: float = 0.01
     """Weight of the KL distance to the start checkpoint; 0 turns it off (EasyR1's default is 0.01)."""
     clip_low: float = 0.2
-    """Lower clip of the importance ratio (EasyR1)."""
+    """Lower clip of the importance ratio, at least 0 and below 1 (EasyR1)."""
     clip_high: float = 0.3
     """Upper clip of the importance ratio (EasyR1)."""
     loss_type: str = "dapo"
@@ -261,7 +266,7 @@ class GrpoConfig:
     drop_zero_variance: bool = True
     """Leave groups out of the loss whose rewards are all equal; they are counted either way."""
     refill_rounds: int = 0
-    """How often a batch samples other prompts to replace groups whose rewards are all equal, 0..16; each round costs a
+    """How often a batch samples other prompts to replace groups that have left the loss, 0..16; each round costs a
     generation of the whole batch (DAPO's dynamic sampling)."""
     freeze_vision: bool = False
     """Keep the vision tower as it is; its features of a screenshot are then computed once and kept."""
@@ -283,7 +288,7 @@ class GrpoConfig:
         _check(self.group_size >= 2, "group_size", self.group_size, "at least 2 completions")
         _check(self.kl_coef >= 0, "kl_coef", self.kl_coef, "a number of at least 0")
         _check(self.temperature > 0, "temperature", self.temperature, "a number above 0")
-        _check(0 <= self.clip_low < 1, "clip_low", self.clip_low, "0..1")
+        _check(0 <= self.clip_low < 1, "clip_low", self.clip_low, "at least 0 and below 1")
         _check(self.clip_high >= 0, "clip_high", self.clip_high, "a number of at least 0")
         longest = self.max_completion_tokens
         _check(longest >= 8, "max_completion_tokens", longest, "at least 8 tokens")
@@ -308,16 +313,16 @@ class LoraConfig:
     alpha: float = 32.0
     """The adapters' output counts alpha / rank, above 0."""
     dropout: float = 0.0
-    """Dropout before the adapters, 0..1."""
+    """Dropout before the adapters, at least 0 and below 1."""
     frozen_weights: str = "bfloat16"
     """bfloat16 or float32: how the weights below the adapters, which stay as they are, are held."""
 
     def __post_init__(self) -> None:
-        _check(0 <= self.rank <= 1024, "lora.rank", self.rank, "0..1024")
-        _check(self.alpha > 0, "lora.alpha", self.alpha, "a number above 0")
-        _check(0 <= self.dropout < 1, "lora.dropout", self.dropout, "0..1")
+        _check(0 <= self.rank <= 1024, "rank", self.rank, "0..1024")
+        _check(self.alpha > 0, "alpha", self.alpha, "a number above 0")
+        _check(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
         dtypes = ("bfloat16", "float32")
-        _check(self.frozen_weights in dtypes, "lora.frozen_weights", self.frozen_weights, "bfloat16 or float32")
+        _check(self.frozen_weights in dtypes, "frozen_weights", self.frozen_weights, "bfloat16 or float32")
 
 
 def _check_stage(model: str, grpo: GrpoConfig, optim: OptimConfig) -> None:
@@ -380,7 +385,7 @@ class Stage2Config:
     """Samples of the split "val" whose greedy replies are scored when an evaluation is asked for, 0..100000."""
 
     def __post_init__(self) -> None:
-        _check(0 < self.point_tolerance <= 1, "point_tolerance", self.point_tolerance, "0..1")
+        _check(0 < self.point_tolerance <= 1, "point_tolerance", self.point_tolerance, "above 0 and at most 1")
         rules = ("exact", "gaia", "gta")
         _check(self.answer_match in rules, "answer_match", self.answer_match, f"one of {', '.join(rules)}")
         _check_stage(self.model, self.grpo, self.optim)

@@ -94,24 +94,35 @@ def load_config(cls: type[T], path: Path | None, overrides: list[str]) -> T:
     """The config of a YAML file (or of nothing) with `key=value` overrides, keys dotted: `optim.num_steps=20`.
 
     Raises:
-        MissingFileError: the file does not exist.
-        InputError: not YAML, a key given twice, an unknown key, a wrong value, or an override without "=".
+        MissingFileError: the file cannot be read.
+        InputError: see `read_config`; an unknown key, a wrong value, or an override without "=".
     """
-    import yaml
-
-    values: Any = {}
-    if path is not None:
-        try:
-            values = _read_yaml(path.read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise MissingFileError(f"cannot read config {path} ({error.strerror}): check the path") from None
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date as 2024-13-45
-            raise InputError(f"config {path} is not YAML ({' '.join(str(error).split())}): mend it") from None
-        if not isinstance(values, dict):
-            raise InputError(f"config {path} is not a mapping of settings: start it with lines such as 'model: PATH'")
+    values = {} if path is None else read_config(path)
     for key, value in parse_overrides(overrides).items():
         _set_dotted(values, key, value)
     return from_dict(cls, values)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The nested plain values of a YAML file of settings; none of an empty file.
+
+    Raises:
+        MissingFileError: the file cannot be read.
+        InputError: not YAML, a key given twice, or something else than a mapping.
+    """
+    import yaml
+
+    try:
+        values = _read_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingFileError(f"cannot read config {path} ({error.strerror}): check the path") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date as 2024-13-45
+        raise InputError(f"config {path} is not YAML ({' '.join(str(error).split())}): mend it") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"config {path} is not a mapping of settings: start it with lines such as 'model: PATH'")
+    return values
 
 
 def _read_yaml(text: str) -> Any:
@@ -147,8 +158,11 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
 
 def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
     *groups, last = key.split(".")
-    for group in groups:
-        if not isinstance(values.get(group), dict):
-            values[group] = {}  # absent or null; a plain value in its place is wrong anyway, and the key then says so
+    for number, group in enumerate(groups, start=1):
+        if values.get(group) is None:
+            values[group] = {}
+        elif not isinstance(values[group], dict):
+            place = ".".join(groups[:number])
+            raise InputError(f"config field '{place}': {values[group]!r} is not a group of settings")
         values = values[group]
     values[last] = value

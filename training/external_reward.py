@@ -50,6 +50,7 @@ def pack(sample: Sample, config: Stage1Config | Stage2Config, forecast: Forecast
         record |= {
             "tool_agent": config.tool_agent,
             "point_tolerance": config.point_tolerance,
+            "answer_match": config.answer_match,
             "first_step": step_to_json(sample.first_step, None),
         }
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
@@ -58,8 +59,8 @@ def pack(sample: Sample, config: Stage1Config | Stage2Config, forecast: Forecast
 def score(reply: str, ground_truth: str) -> dict[str, float]:
     """"overall", the reward that `training.stages` gives the same reply, and parts of it that may be logged.
 
-    A tool agent that fails makes the overall reward 0 here, for neither framework takes a completion out of its group;
-    "agent_failed" says so.
+    Two things differ. A tool agent that fails makes the overall reward 0 here, for neither framework takes a completion
+    out of its group; "agent_failed" says so. Tool calls are compared by name and arguments, never carried out.
     """
     truth = json.loads(ground_truth)
     size = truth["image_size"]
@@ -84,7 +85,7 @@ def _stage2(forecast: Forecast, ground_truth: str) -> dict[str, float]:
             result = agent.ground(step.observation, forecast.first.action, forecast.first.instruction)
         except ExecutorError as error:
             result = error
-    reward = grounded_reward(result, step, truth["point_tolerance"])
+    reward = grounded_reward(result, step, truth["point_tolerance"], truth.get("answer_match", "exact"))
     return {"overall": reward or 0.0, "agent_failed": float(reward is None)}
 
 

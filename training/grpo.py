@@ -14,11 +14,13 @@ Added to TRL 1.16:
    printed. Groups stay together when a batch is shuffled and split.
 3. Each distinct screenshot is preprocessed once and kept between batches (training.prompt_encoder); its pixels go to
    the device once per forward pass. A frozen vision tower sees each screenshot once, its features are kept instead.
-4. Old and reference log-probabilities are computed after the rewards, for the completions that count.
+4. Old and reference log-probabilities are computed after the rewards, for the completions that count; before them, for
+   all, with vLLM, with adapters and with split weights.
 5. The prompts' order is a function of seed and position alone, so a resumed run sees the prompts that it would have
    seen, in any epoch.
 6. With vLLM in the same process, runs of image tokens are collapsed to one before sampling: vLLM expands them itself,
    and TRL 1.16 hands over the expanded ones (trl issue 6294).
+7. Image and video tokens are never sampled, with vLLM either: one would break the next forward pass.
 
 Legend: B completions of a batch, G completions of a prompt, P prompt tokens, C completion tokens.
 """

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from training.checkpoint import check_checkpoint, read_planner_settings, save_pl
 from training.config import STAGES
 from training.config_reading import from_dict
 from training.presets import get_preset
-from training.run_folder import RunFolder, RunStatus, is_first_process
+from training.run_folder import RunFolder, RunStatus, is_first_process, lost_logins
 
 PIPELINE_FOLDERS = {"sft": "1_sft", "sft_again": "1_sft_again", "stage1": "2_stage1", "stage2": "3_stage2"}
 """Parts of a `PipelineConfig` in the order in which they run, and their run folders."""
@@ -38,13 +39,17 @@ def check_inputs(stage: str, config: Any) -> None:
 
     Raises:
         MissingFileError: the start checkpoint or the trajectory file does not exist.
-        InputError: the tool agent is unknown.
+        InputError: the tool agent is unknown, or vLLM is not installed.
         CheckpointError: the start checkpoint is damaged.
     """
     if stage != "sft" or config.model:
         check_checkpoint(config.model)
-    if config.data.path and not Path(config.data.path).is_file():
-        raise MissingFileError(f"config field 'data.path': {config.data.path} does not exist: check the path")
+    if config.data.path and not os.path.isfile(config.data.path):
+        raise MissingFileError(f"config field 'data.path': there is no file {config.data.path}: check the path")
+    if stage != "sft" and config.grpo.use_vllm and find_spec("vllm") is None:
+        raise InputError(
+            "config field 'grpo.use_vllm': vLLM is not installed: install the extra `vllm`, or set it to false"
+        )
     if stage == "stage2":
         get_tool_agent(config.tool_agent)
 
@@ -90,7 +95,12 @@ def resume_stage(path: Path, command: Sequence[str], stage: str | None = None) -
         raise InputError(f"run {path} is of stage {stage}, not {asked}: write `tracer1 train {stage} --resume {path}`")
     if run.status().state == "finished":
         return run.status()
-    config = from_dict(STAGES[stage], run.config)
+    values = run.config
+    for name in lost_logins(values):
+        raise InputError(
+            f"run {path} was started with a login in {name}, which is not kept: write it back into {path}/config.yaml"
+        )
+    config = from_dict(STAGES[stage], values)
     check_inputs(stage, config)
     check_processes(stage)
     run = RunFolder.resume(path, command=command) if is_first_process() else RunFolder.worker(path)
@@ -101,7 +111,8 @@ def _run(stage: str, config: Any, run: RunFolder, *, resume: bool) -> RunStatus:
     module, name = _RUNNERS[stage]
     with run.session():
         if is_first_process():
-            print(f"{stage}: {config.optim.num_steps} steps in {run.path}", flush=True)
+            num_steps = config.num_steps if stage == "sft" else config.optim.num_steps
+            print(f"{stage}: {num_steps} steps in {run.path}", flush=True)
         getattr(importlib.import_module(module), name)(config, run, resume)
     return run.status() if is_first_process() else RunStatus(state="finished")
 
@@ -195,5 +206,8 @@ def export_planner(checkpoint: Path, folder: Path) -> int:
     if settings is not None:
         save_planner_settings(partial, settings)
     shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    try:
+        partial.replace(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder} ({error.strerror}): move away what is there") from None
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

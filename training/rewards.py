@@ -150,9 +150,9 @@ def similarity(step: ForecastStep, reference: ForecastStep, kind: str) -> float:
 def argument_agreement(action: Action, reference: Action) -> float:
     """Mean agreement, 0..1, of the arguments that either of two actions of one type has; 1 when neither has any.
 
-    Points, seconds and a tool's name (it is the operation) are left out. Keys, directions, names and options are equal
-    or not (case and outer spaces do not count). Text that differs gets half its word F1, so typing nearly the right
-    thing is worth less than half. A tool's arguments count the share of names with equal values.
+    Points, seconds and a tool's name (it is the operation) are left out. Keys, directions and names are equal or not
+    (case and outer spaces do not count). Text that differs (what is typed, an option, an answer) gets half its word F1,
+    so nearly the right thing is worth at most half. A tool's arguments count the share of names with equal values.
 
     >>> argument_agreement(Action(type="type", content="red apples"), Action(type="type", content="red plums"))
     0.25
@@ -236,8 +236,9 @@ def grounded_reward(
 
     - a required point lies in the target's box where one is recorded, else within `tolerance` of the recorded point;
       a drag starts so, and ends within `tolerance` of the recorded end;
-    - text, keys, direction, app, option and answer are equal, without regard to case and outer spaces. A newline at
-      the end of typed text submits it, so both must have one or neither. Keys may stand in any order;
+    - text, keys, direction, app and option are equal, without regard to case and outer or doubled spaces. A newline at
+      the end of a text submits it, so both must have one or neither. Keys may stand in any order. An option that the
+      reference lacks is not asked for;
     - a tool call has the same name and equal arguments (where it can be carried out, `tool_reward` judges instead);
     - `finished` matches by type, and by its answer (`answer_match`) where the reference has one; `call_user` by type.
 
@@ -428,5 +429,5 @@ ANSWER_MATCHES: dict[str, Callable[[str, str], bool]] = {
     "gaia": gaia.is_right,
     "gta": _is_in,
 }
-"""Rules by which an answer matches the recorded one: (answer, truth) -> whether it does. "exact" looks at letters
-without case and outer spaces; the others are the scorers of GAIA and GTA, with their quirks."""
+"""Rules by which an answer matches the recorded one: (answer, truth) -> whether it does. "exact" is the rule for typed
+text, a newline at the end included; the others are the scorers of GAIA and GTA, with their quirks."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from executors.errors import WorkbenchError
 from training.run_folder import RunFolder
 
 _LINE_KEYS = ("loss", "reward", "kl", "grad_norm", "step_seconds")
@@ -74,9 +75,13 @@ class RunCallback(TrainerCallback):
             control.should_save = True
 
     def _evaluate(self, step: int, epoch: float) -> None:
-        scores = {name: _number(value) for name, value in self.evaluate().items()} if self.evaluate else {}
+        reason = "there are no samples to evaluate on"
+        try:
+            scores = {name: _number(value) for name, value in self.evaluate().items()} if self.evaluate else {}
+        except WorkbenchError as error:  # a screenshot of the split "val" is gone: no reason to end the training
+            scores, reason = {}, str(error)
         if not scores:
-            self.run.confirm("evaluate", "not evaluated", step, reason="there are no samples to evaluate on")
+            self.run.confirm("evaluate", "not evaluated", step, reason=reason)
             return
         self.run.log_metrics(step, round(epoch, 6), scores)
         self.run.confirm("evaluate", "evaluated", step, scores=scores)

@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import faulthandler
+import fcntl
 import hashlib
 import json
 import os
@@ -48,7 +49,7 @@ import psutil
 import yaml
 
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
-from training.config_reading import to_dict
+from training.config_reading import read_config, to_dict
 from training.run_log import logged
 
 RUN_SCHEMA_VERSION = 1
@@ -67,6 +68,8 @@ _PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenize
 _SECRET_NAME = re.compile(r"(^|[_.-])(api_?key|key|secret|password|passwd|token)$", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 _REMOVED = "removed"
+_ENCODING = {"encoding": "utf-8", "errors": "backslashreplace"}
+"""Half a surrogate pair, as models write it, has no UTF-8; with a backslash it is the same text in JSON."""
 
 
 def is_first_process() -> bool:
@@ -110,13 +113,15 @@ class RunFolder:
 
         Raises:
             MissingFileError: there is no run here.
-            InputError: the run was written by another schema version.
+            InputError: run.json is damaged or was written by another schema version.
         """
         run = cls(Path(path))
-        if not (run.path / "run.json").is_file():
+        if not os.path.isfile(run.path / "run.json"):
             raise MissingFileError(
                 f"{path} is not a run folder (no run.json): give the folder of a `tracer1 train` run"
             )
+        if not run.info:
+            raise InputError(f"{path}/run.json is damaged: restore it or start a new run")
         found = run.info.get("schema_version")
         if found != RUN_SCHEMA_VERSION:
             raise InputError(
@@ -140,13 +145,16 @@ class RunFolder:
         """config.yaml as nested plain values.
 
         Raises:
-            InputError: the file is missing or not YAML.
+            InputError: the file is missing, damaged or empty.
         """
+        path = self.path / "config.yaml"
         try:
-            values = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {self.path}/config.yaml ({error}): restore it or start a new run") from None
-        return values if isinstance(values, dict) else {}
+            values = read_config(path)
+        except WorkbenchError as error:
+            raise InputError(f"{error}, or start a new run") from None
+        if not values:
+            raise InputError(f"config {path} is empty: restore it or start a new run")
+        return values
 
     @property
     def checkpoints_path(self) -> Path:
@@ -180,20 +188,20 @@ class RunFolder:
             process = psutil.Process(pid)
             is_same = abs(process.create_time() - started) < 2.0  # seconds; the boot time it derives from may shift
             return is_same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
+        except (psutil.Error, ValueError):  # ValueError: a number that no process has, in a damaged file
             return False
 
     def status(self) -> RunStatus:
-        """The run's state; "crashed" when the file says running and the process is gone."""
+        """The run's state; "crashed" when the file says running, or no state at all, and the process is gone."""
         record = _read_json(self.path / "status.json")
         if record.get("state", "running") == "running" and not self.is_alive():
             record = _read_json(self.path / "status.json")  # it may have said its last word just before it ended
-        state = str(record.get("state", "running"))
-        status = RunStatus(state=state, reason=str(record.get("reason", "")), time=float(record.get("time", 0.0)))
+        state = record["state"] if record.get("state") in STATES else "running"
+        status = RunStatus(state=state, reason=str(record.get("reason", "")), time=_seconds(record))
         if state != "running" or self.is_alive():
             return status
         seen = self.heartbeat()
-        when, step = float(seen.get("time", status.time)), seen.get("step", 0)
+        when, step = _seconds(seen) or status.time, seen.get("step", 0)
         if (self.path / "kill").exists():
             return RunStatus(state="killed", reason=f"killed by a person after step {step}", time=when)
         return RunStatus(state="crashed", reason=f"the process ended without a word after step {step}", time=when)
@@ -258,17 +266,19 @@ class RunFolder:
             OutputError: the folder is in use or cannot be written.
         """
         run = cls(Path(path))
+        used = OutputError(f"run folder {path} is already used: choose another --out, or go on with --resume {path}")
         try:
-            if run.path.exists() and (not run.path.is_dir() or {p.name for p in run.path.iterdir()} - {_LAUNCH_FOLDER}):
-                raise OutputError(
-                    f"run folder {path} is already used: choose another --out, or go on with --resume {path}"
-                )
-            run.checkpoints_path.mkdir(parents=True, exist_ok=True)
+            run.path.mkdir(parents=True, exist_ok=True)
+            if {entry.name for entry in run.path.iterdir()} - {_LAUNCH_FOLDER}:
+                raise used
+            run.checkpoints_path.mkdir()
             values = dict(config) if isinstance(config, Mapping) else to_dict(config)
             text = yaml.safe_dump(_without_secrets(values), sort_keys=False, allow_unicode=True)
             _write_atomic(run.path / "config.yaml", text)
             run._write_json("run.json", _describe(stage, command, seed))
             _copy_revision(values, run.path)
+        except FileExistsError:  # a file of this name, or another process that has begun here at the same moment
+            raise used from None
         except OSError as error:
             if isinstance(error, WorkbenchError):
                 raise
@@ -303,27 +313,43 @@ class RunFolder:
             OutputError: the folder cannot be written.
         """
         run = cls.open(path)
-        if run.status().state == "running" and run.info.get("pid") != os.getpid():
-            raise InputError(f"run {path} is still running as process {run.info.get('pid')}: stop it first")
-        checkpoint = run.last_checkpoint()
-        if step is None:
-            step = 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
-        try:
-            for name in ("metrics.jsonl", "rollouts.jsonl", "events.jsonl"):
-                _cut_lines(run.path / name, step)
-            for number, folder in run._checkpoints():
-                if number > step or not is_whole_checkpoint(folder):
-                    shutil.rmtree(folder)
-            for name in (*REQUESTS, "kill"):
-                (run.path / name).unlink(missing_ok=True)
-            info = run.info
-            resumes = [*info.get("resumes", []), {"time": time.time(), "step": step, "command": _scrub_all(command)}]
-            run._write_json("run.json", {**info, **_process(), "resumes": resumes})
-        except OSError as error:
-            raise OutputError(f"cannot write run folder {path} ({error.strerror}): check the folder's rights") from None
-        run._set_status("running", f"resumed at step {step}")
+        with run._alone():
+            if run.status().state == "running" and run.info.get("pid") != os.getpid():
+                raise InputError(f"run {path} is still running as process {run.info.get('pid')}: stop it first")
+            checkpoint = run.last_checkpoint()
+            if step is None:
+                step = 0 if checkpoint is None else int(checkpoint.name.removeprefix("checkpoint-"))
+            try:
+                run._cut_back(step, command)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write run folder {path} ({error.strerror}): check the folder's rights"
+                ) from None
         run._step = step
         return run
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Inside, no other process takes this run over; where the file system has no locks, nothing is locked."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                file = stack.enter_context((self.path / "config.yaml").open("r+b"))  # is never replaced
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _cut_back(self, step: int, command: Sequence[str]) -> None:
+        for name in ("metrics.jsonl", "rollouts.jsonl", "events.jsonl"):
+            _cut_lines(self.path / name, step)
+        for number, folder in self._checkpoints():
+            if number > step or not is_whole_checkpoint(folder):
+                shutil.rmtree(folder)
+        for name in (*REQUESTS, "kill"):
+            (self.path / name).unlink(missing_ok=True)
+        info = self.info
+        before = info["resumes"] if isinstance(info.get("resumes"), list) else []
+        resumes = [*before, {"time": time.time(), "step": step, "command": _scrub_all(command)}]
+        self._write_json("run.json", {**info, **_process(), "resumes": resumes})
+        self._set_status("running", f"resumed at step {step}")
 
     @contextlib.contextmanager
     def session(self) -> Iterator[RunFolder]:
@@ -443,7 +469,7 @@ class RunFolder:
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(_finite(row), ensure_ascii=False, default=str) + "\n" for row in rows)
         if text and self._is_writer:
-            with (self.path / name).open("a", encoding="utf-8") as out:
+            with (self.path / name).open("a", **_ENCODING) as out:
                 out.write(text)
 
     def _set_status(self, state: str, reason: str) -> None:
@@ -491,7 +517,7 @@ def is_whole_checkpoint(folder: Path) -> bool:
         return False
     try:
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return False
 
 
@@ -554,6 +580,19 @@ def _without_secrets(value: Any, name: str = "") -> Any:
     return _URL_LOGIN.sub(f"{_REMOVED}@", value) if isinstance(value, str) else value
 
 
+def lost_logins(values: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """The dotted keys of a run's config whose address had a login, which config.yaml does not keep.
+
+    >>> list(lost_logins({"model": "m", "grpo": {"vllm_server": "http://removed@host:8000"}}))
+    ['grpo.vllm_server']
+    """
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from lost_logins(value, f"{place}{key}.")
+        elif isinstance(value, str) and f"://{_REMOVED}@" in value:
+            yield f"{place}{key}"
+
+
 def _scrub_all(command: Sequence[str]) -> list[str]:
     """The command line with the values of secret `name=value` pairs and logins in addresses removed."""
     scrubbed = []
@@ -576,14 +615,21 @@ def _finite(value: Any) -> Any:
 
 def _write_atomic(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, **_ENCODING)
     temporary.replace(path)
 
 
+def _seconds(record: Mapping[str, Any]) -> float:
+    """The "time" of a status or a heartbeat; 0 where it has none."""
+    value = record.get("time")
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
 def _read_json(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; an empty one where none can be read."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -595,13 +641,15 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     except OSError:
         return
     for line in text.split("\n"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(line)
             if isinstance(record, dict):
                 yield record
 
 
 def _cut_lines(path: Path, step: int) -> None:
+    """Removes the lines of later steps, and those that do not tell their step."""
     if path.exists():
-        kept = [json.dumps(row, ensure_ascii=False) for row in _read_lines(path) if row.get("step", 0) <= step]
+        rows = [row for row in _read_lines(path) if isinstance(row.get("step"), (int, float)) and row["step"] <= step]
+        kept = [json.dumps(row, ensure_ascii=False) for row in rows]
         _write_atomic(path, "".join(line + "\n" for line in kept))

@@ -27,8 +27,12 @@ class RotatingLog:
         """Opens the file; raises OSError when it cannot be written."""
         self.path, self.max_bytes = path, max_bytes
         self._lock = threading.RLock()
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._file = self._open()
         self._size = path.stat().st_size
+
+    def _open(self) -> Any:
+        # Of half a surrogate pair, as models write it, there is no UTF-8.
+        return self.path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
 
     def write(self, text: str) -> None:
         """Appends the text."""
@@ -52,7 +56,7 @@ class RotatingLog:
         for older, newer in reversed(list(zip(names[1:], names, strict=False))):
             with contextlib.suppress(FileNotFoundError):
                 newer.replace(older)
-        self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        self._file = self._open()
         self._size = 0
 
 

@@ -125,7 +125,7 @@ class _Phases(TrainerCallback):
 
     def __init__(self, trainer: SftTrainer, config: SftConfig) -> None:
         self._trainer, self._config = trainer, config
-        self._last_step = sum(length for length, _ in phases_of(config))
+        self._last_step = config.num_steps
         self._first_image_step = self._last_step - config.optim.num_steps
 
     def on_step_begin(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> None:
@@ -163,7 +163,7 @@ def build_trainer(
     has_gpu = torch.cuda.is_available()
     args = TrlSftConfig(
         output_dir=str(run.checkpoints_path),
-        max_steps=sum(length for length, _ in phases_of(config)),
+        max_steps=config.num_steps,
         per_device_train_batch_size=optim.batch_size,
         gradient_accumulation_steps=optim.accumulation,
         learning_rate=optim.learning_rate,

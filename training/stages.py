@@ -2,22 +2,28 @@
 
 How Stage 1 (anticipatory trajectory optimisation) differs from the paper:
 
-1. TRL's GRPOTrainer in place of EasyR1; the additions of training.grpo.
+1. TRL's GRPOTrainer in place of EasyR1; the additions of training.grpo, of which the first changes the loss.
 2. sim, rep, gamma and the lambdas are not published; ours are in `RewardConfig`, see training.rewards.
 3. Token-level loss (dapo), clip 0.2 / 0.3 and a KL distance to the start checkpoint (0.01) by default: EasyR1's
-   defaults, as the paper names none.
-4. Adam has one learning rate for all weights; the vision tower is trained unless `GrpoConfig.freeze_vision`.
+   defaults but for its dual clip, as the paper names none.
+4. The group's deviation is that of a sample (n - 1) plus 1e-4, as in TRL; a completion without a reward counts neither
+   in it nor in the mean.
+5. Adam has one learning rate for all weights; the vision tower is trained unless `GrpoConfig.freeze_vision`.
+6. The paper makes a sample of every recorded step. Here windows with a flagged mistake make none, later interruptions
+   are skipped (training.samples), and prompts above `GrpoConfig.max_prompt_tokens` are left out and counted.
 
 How Stage 2 (grounded reinforcement fine-tuning) differs from the paper:
 
 1. All of the above but 2.
 2. The default tool agent matches the instruction against the recorded element tree; the paper's are UI-TARS and
    Qwen3-VL-32B. Both are frozen and see the recorded observation only.
-3. An agent that fails takes its completion out of the group; one that finds no target or several gives 0. Samples
+3. A match asks for the action's type and its other arguments besides the coordinates: `rewards.grounded_reward`.
+4. An agent that fails takes its completion out of the group; one that finds no target or several gives 0. Samples
    whose recorded action lacks the point it needs are left out and counted: no reply could match them.
-4. Completions with equal first steps ask the agent once.
-5. A sample of a tool task has its first step really carried out, in a sandbox brought to the recorded state; what it
-   gives is compared with what the recorded call gives there (training.tool_steps, training.rewards.tool_reward).
+5. The agent is asked once for completions with equal first steps.
+6. Calls are really carried out only in samples of this project's tool tasks, in a sandbox brought to the recorded
+   state; what one gives is compared with what the recorded call gives there (training.tool_steps,
+   training.rewards.tool_reward). In other data, such as MM-Traj, name and arguments are compared.
 """
 
 from __future__ import annotations
@@ -29,7 +35,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from executors.errors import ExecutorError, InputError
-from executors.tool_agents import Grounding, ToolAgent, get_tool_agent
+from executors.tool_agents import Grounding, GroundRequest, ToolAgent, get_tool_agent, ground_each
+from executors.trajectory import Observation
 from training.checkpoint import load_model_and_processor, read_planner_settings, save_planner_settings
 from training.config import ForecastConfig, LoraConfig, RewardConfig, Stage1Config, Stage2Config
 from training.datasets.simulator import load_trajectories
@@ -148,16 +155,7 @@ class GroundedRewardFunction(_StageReward):
     def __call__(self, *, completions: list[Any], sample: list[int], log_metric: Any, **_: Any) -> list[float | None]:
         """1 or 0 for each completion, None where the agent failed; what the agent said goes to `scores`."""
         forecasts = self._parse(completions, sample)
-        asked: dict[tuple[int, str], Grounding | ExecutorError] = {}
-        results = []
-        for forecast, index in zip(forecasts, sample, strict=True):
-            if forecast.first is None:
-                results.append(None)
-                continue
-            key = (index, repr(forecast.first))
-            if key not in asked:
-                asked[key] = self._ground(self.samples[index], forecast.first)
-            results.append(asked[key])
+        results = self._ground(forecasts, sample)
         carried = [self._carry_out(result, self.samples[index]) for result, index in zip(results, sample, strict=True)]
         rewards = [
             grounded_reward(result, self.samples[index].first_step, self.tolerance, self.answer_match)
@@ -177,11 +175,7 @@ class GroundedRewardFunction(_StageReward):
             for forecast, index in zip(forecasts, sample, strict=True)
         ]
         log_metric("type_match", sum(types) / num)
-        failed = [
-            isinstance(part, ExecutorError) for result, outcomes in zip(results, carried, strict=True)
-            for part in (result, *(outcomes or ())[:1])
-        ]
-        log_metric("num_errors", float(sum(failed)))
+        log_metric("num_errors", float(rewards.count(None)))
         return rewards
 
     def _carry_out(
@@ -196,12 +190,22 @@ class GroundedRewardFunction(_StageReward):
         made, recorded = (self._tools.outcome(sample, action) for action in actions)
         return made, recorded
 
-    def _ground(self, sample: Sample, step: ForecastStep) -> Grounding | ExecutorError:
-        observation = replace(sample.first_step.observation, image=sample.load_image())
-        try:
-            return self.agent.ground(observation, step.action, step.instruction)
-        except ExecutorError as error:
-            return error
+    def _ground(
+        self, forecasts: Sequence[Forecast], indices: Sequence[int]
+    ) -> list[Grounding | ExecutorError | None]:
+        """What the agent makes of each first step, equal ones asked once; None for a reply without a step."""
+        keys = [(index, repr(forecast.first)) for index, forecast in zip(indices, forecasts, strict=True)]
+        requests: dict[tuple[int, str], GroundRequest] = {}
+        seen: dict[int, Observation] = {}
+        for key, index, forecast in zip(keys, indices, forecasts, strict=True):
+            if forecast.first is None or key in requests:
+                continue
+            if index not in seen:
+                sample = self.samples[index]
+                seen[index] = replace(sample.first_step.observation, image=sample.load_image())
+            requests[key] = (seen[index], forecast.first.action, forecast.first.instruction)
+        results = dict(zip(requests, ground_each(self.agent, list(requests.values())), strict=True))
+        return [results.get(key) for key in keys]
 
 
 def _grounding_to_json(result: Grounding | ExecutorError | None) -> dict[str, Any] | None:

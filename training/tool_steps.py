@@ -11,8 +11,10 @@ from collections import OrderedDict
 
 from executors.actions import Action
 from executors.errors import ExecutorError, InputError
-from executors.sandbox import SandboxLimits
+from executors.sandbox import SandboxLimits, bubblewrap_problem
 from executors.tool_tasks import ToolTask, task_of_meta
+from executors.toolbox.box import ToolResult
+from executors.toolbox.registry import Need, all_tools
 from executors.trajectory import Observation
 from training.rewards import ToolOutcome
 from training.samples import Sample
@@ -37,7 +39,7 @@ class ToolStepRunner:
             return None
 
     def outcome(self, sample: Sample, action: Action) -> ToolOutcome | ExecutorError:
-        """What a tool call gives in the sample's state; the error when the state cannot be reached."""
+        """What a tool call gives in the sample's state; the error when state or tool cannot be had here."""
         key = (sample.id, json.dumps(action.to_json(), sort_keys=True))
         if key not in self._kept:
             try:
@@ -57,11 +59,20 @@ class ToolStepRunner:
             if seen.text != sample.observation.text:
                 raise ExecutorError("restore", f"the tools give another state than was recorded in {sample.id}")
             made = executor.execute(action)
-            images = executor.calls[-1][1].images
-            pixels = _pixels(made.observation) if images else None
+            result = executor.calls[-1][1]
+            if _is_not_here(action.name, result):
+                raise ExecutorError("execute", result.text)
+            pixels = _pixels(made.observation) if result.images else None
             return ToolOutcome(made.observation.text or "", made.had_effect, pixels)
         finally:
             executor.close()
+
+
+def _is_not_here(name: str, result: ToolResult) -> bool:
+    """Whether a tool lacks its program or the sandbox, unlike model-written code that imports what there is not."""
+    if result.kind != "unavailable":
+        return False
+    return all_tools()[name].needs is not Need.SANDBOX or bubblewrap_problem() is not None
 
 
 def _pixels(seen: Observation) -> tuple[tuple[int, int], bytes] | None:

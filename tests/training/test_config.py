@@ -59,16 +59,18 @@ def test_overrides_win_over_the_file(tmp_path):
         (["optim.learning_rate=inf"], "is not a finite number"),
         (["optim=5"], "'optim': 5 is not a group of settings"),
         (["optim.num_steps.x=5"], r"optim\.num_steps"),
+        (["optim=5", "optim.num_steps=3"], "'optim': '5' is not a group of settings"),
         (["grpo.drop_zero_variance=maybe"], "is not true or false"),
         (["reward.gamma=1.5"], "gamma"),
         (["reward.overlong=often"], "penalise or ignore"),
         (["grpo.group_size=3"], r"optim\.batch_size': 8 is not allowed: give a multiple of grpo\.group_size, 3"),
-        (["optim.seed=-1"], r"optim\.seed': -1 is not allowed"),
-        (["data.seed=-1"], r"data\.seed"),
+        (["optim.seed=-1"], r"^config field 'optim\.seed': -1 is not allowed"),
+        (["data.seed=-1"], r"^config field 'data\.seed'"),
+        (["lora.dropout=1"], r"^config field 'lora\.dropout': 1\.0 is not allowed: give at least 0 and below 1"),
         (["optim.num_threads=-1"], "num_threads"),
         (["optim.weight_decay=-1"], "weight_decay"),
         (["optim.max_grad_norm=0"], "max_grad_norm"),
-        (["grpo.clip_low=1"], "clip_low"),
+        (["grpo.clip_low=1"], "clip_low': 1.0 is not allowed: give at least 0 and below 1"),
         (["grpo.clip_high=-0.1"], "clip_high"),
         (["model="], "'model': '' is not allowed: give a checkpoint folder"),
     ],
@@ -92,7 +94,9 @@ def test_missing_required_field_is_named():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "is not YAML"), ("- 1", "is not a mapping"), ("optim: 3", "group of settings"),
+    ("text", "message"), [("a: [", "is not YAML"), ("- 1", "is not a mapping"),
+     ("[]", "is not a mapping"), ("false", "is not a mapping"), ("''", "is not a mapping"),
+     ("optim: 3", "group of settings"),
      ("model: a\noptim: {seed: 1, seed: 2}", r"'seed' is given twice.*line 2"), ("model: a\nmodel: b", "given twice"),
      ("a: 2024-13-45", "is not YAML"), ("a: " + "[" * 5000, "is not YAML"),
      ("optim: {num_steps: 0}", r"'optim\.num_steps'")]
@@ -102,6 +106,22 @@ def test_bad_file_names_the_problem(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         load_config(SftConfig, path, [])
+
+
+@pytest.mark.parametrize("text", ["optim: 3", "optim: [3]", "optim: ''"])
+def test_override_does_not_hide_that_the_file_has_no_group_there(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"'optim': .* is not a group of settings"):
+        load_config(SftConfig, path, ["optim.num_steps=5"])
+
+
+def test_empty_file_and_empty_group_leave_the_defaults(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("# nothing yet\n")
+    assert load_config(SftConfig, path, []) == SftConfig()
+    path.write_text("optim:\n")
+    assert load_config(SftConfig, path, ["optim.num_steps=5"]).optim.num_steps == 5
 
 
 def test_missing_file_is_named(tmp_path):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from executors.actions import Action
 from executors.errors import InputError
 from executors.trajectory import write_trajectories
 from training.cli import main
@@ -90,6 +91,14 @@ def test_both_frameworks_get_the_rewards_of_the_stage(
         scores = compute_score(row["data_source"], reply, row["reward_model"]["ground_truth"], row["extra_info"])
         assert scores["score"] == pytest.approx(value)
         assert all(isinstance(part, float) for part in scores.values())
+
+
+def test_answers_match_by_the_rule_of_the_stage(samples: list[Sample]) -> None:
+    answer = Action(type="finished", content="48")
+    sample = replace(samples[0], first_step=replace(samples[0].first_step, action=answer))
+    for rule, value in {"exact": 0.0, "gaia": 1.0}.items():
+        truth = pack(sample, replace(STAGE2, answer_match=rule), FORECAST)
+        assert score("1. finished(content='$48') | give the answer", truth)["overall"] == value
 
 
 def test_rows_hold_prompt_and_clean_screenshot_of_every_sample(samples: list[Sample], tmp_path: Path) -> None:

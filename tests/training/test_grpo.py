@@ -9,9 +9,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
+from executors.errors import MissingFileError
 from tests.training.grpo_helpers import FORECAST, reward_variety, stage1_config, tiny_checkpoint, tiny_samples
 from training import stages
 from training.checkpoint import load_model_and_processor, read_planner_settings
@@ -194,6 +196,64 @@ def test_a_batch_without_a_signal_has_no_gradient_and_measures_nothing(tmp_path)
     assert row["grad_norm"] == 0.0 and row["loss"] == 0.0 and row["zero_variance_share"] == 1.0
     assert row["kl"] is None and row["entropy"] is None
     assert math.isclose(row["completion_tokens"], 12, abs_tol=11)
+
+
+def _advantage(group):
+    """The group-relative advantage of each reward, by its formula; 0 where there is none or nothing to compare."""
+    scored = numpy.array([reward for reward in group if reward is not None])
+    if len(scored) < 2:
+        return [0.0] * len(group)
+    mean, deviation = scored.mean(), scored.std(ddof=1)
+    return [0.0 if reward is None else (reward - mean) / (deviation + 1e-4) for reward in group]
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [[1.0, 0.0, None, 0.5], [None] * 4, [1.0, None, None, None], [0.3] * 4],
+        [[1.0, 0.0], [0.25, None], [None, None], [2.0, -1.0], [0.1, 0.1], [0.0, 0.0], [-0.5, -0.25], [None, 1.0]],
+    ],
+    ids=["groups of four", "groups of two"],
+)
+def test_advantages_are_those_of_the_formula_whatever_is_missing(tmp_path, monkeypatch, groups):
+    class GivenRewards(stages.TrajectoryRewardFunction):
+        def __call__(self, *, completions, **columns):
+            super().__call__(completions=completions, **columns)
+            given = [reward for group in groups for reward in group]
+            for score, reward in zip(self.scores, given, strict=True):
+                score["reward"] = reward
+            return given
+
+    monkeypatch.setattr(stages, "TrajectoryRewardFunction", GivenRewards)
+    config = stage1_config(
+        tiny_checkpoint(), grpo={"group_size": len(groups[0]), "updates_per_batch": 1, "logged_prompts": 100},
+        optim={"num_steps": 1, "batch_size": 16, "accumulation": 1},
+    )  # fmt: skip
+    run = RunFolder.create(tmp_path / "run", stage="stage1", config=config, command=[], seed=0)
+    with run.session():
+        run_stage1(config, run)
+    found = [completion["advantage"] for row in run.rollouts() for completion in row["completions"]]
+    assert found == pytest.approx([value for group in groups for value in _advantage(group)], abs=2e-6)
+    (row,) = run.metrics()
+    scored = [reward for group in groups for reward in group if reward is not None]
+    flat = sum(len(set(group) - {None}) < 2 for group in groups)
+    assert row["reward"] == pytest.approx(numpy.mean(scored)) and row["grad_norm"] > 0
+    assert (row["zero_variance_share"], row["groups_dropped"]) == (flat / len(groups), flat)
+
+
+def test_an_evaluation_that_fails_does_not_end_the_training(tmp_path, monkeypatch):
+    def without_screenshots(*args):
+        raise MissingFileError("screenshot a.png does not exist: put it back or import again")
+
+    monkeypatch.setattr(stages, "_evaluate", without_screenshots)
+    config = stage1_config(tiny_checkpoint(), optim={"num_steps": 2})
+    run = RunFolder.create(tmp_path / "run", stage="stage1", config=config, command=[], seed=0)
+    run.request("evaluate")
+    with run.session():
+        run_stage1(config, run)
+    assert run.status().state == "finished" and [row["step"] for row in run.metrics()] == [1, 2]
+    (event,) = run.events()
+    assert event["event"] == "not evaluated" and "a.png" in event["reason"]
 
 
 @pytest.mark.parametrize("every", [1, 2], ids=["no screenshots", "some without"])

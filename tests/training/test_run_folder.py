@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from training import run_folder
 from training.config import SftConfig
 from training.config_reading import from_dict, to_dict
 from training.run_folder import RunFolder, RunStopped
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -58,6 +61,8 @@ def test_used_folder_is_refused_with_the_next_step(run):
 
 def test_folder_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="already used"):
+        RunFolder.create(tmp_path / "file", stage="sft", config=SftConfig(), command=[], seed=0)
     with pytest.raises(OutputError, match="cannot write run folder"):
         RunFolder.create(tmp_path / "file" / "run", stage="sft", config=SftConfig(), command=[], seed=0)
 
@@ -71,6 +76,61 @@ def test_other_schema_version_is_refused(run):
     run._write_json("run.json", {**run.info, "schema_version": 99})
     with pytest.raises(InputError, match="schema_version"):
         RunFolder.open(run.path)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000])
+def test_damaged_run_json_is_told_as_such(run, text):
+    (run.path / "run.json").write_text(text)
+    with pytest.raises(InputError, match=r"run\.json is damaged"):
+        RunFolder.open(run.path)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "0", "a: [", "seed: 2024-13-45", "[" * 5000])
+def test_damaged_config_is_refused_and_not_read_as_the_defaults(run, text):
+    (run.path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"config\.yaml.*start a new run") as error:
+        RunFolder.open(run.path).config  # noqa: B018
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"state": 5}', '{"state": "asleep"}', "[" * 100_000,
+                                  '{"state": "running", "time": null}', '{"state": "running", "time": "x"}'])
+@pytest.mark.parametrize("name", ["status.json", "heartbeat.json"])
+def test_damaged_state_of_a_dead_trainer_reads_as_crashed(run, name, text):
+    _pretend_dead(run)
+    (run.path / name).write_text(text)
+    assert run.status().state == "crashed" and isinstance(run.status().time, float)
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 10**30, "x", None])
+def test_no_process_has_a_damaged_process_id(run, pid):
+    run._write_json("run.json", {**run.info, "pid": pid, "resumes": 5})
+    assert not run.is_alive()
+    assert len(RunFolder.resume(run.path, command=[]).info["resumes"]) == 1
+
+
+def test_damaged_lines_are_left_out_and_removed_when_the_run_is_resumed(run):
+    run.log_metrics(1, 0.0, {"loss": 1.0})
+    _checkpoint(run, 1)
+    with (run.path / "metrics.jsonl").open("a") as out:
+        out.write('{"step": "x"}\n{"step": null}\n{}\n[1]\nnull\n' + "[" * 100_000 + "\n")
+    assert len(run.metrics()) == 4
+    _pretend_dead(run)
+    assert [row["step"] for row in RunFolder.resume(run.path, command=[]).metrics()] == [1]
+
+
+def test_half_a_surrogate_pair_is_kept_in_every_file(run, monkeypatch):
+    half = json.loads('"\\ud83d"')  # a tool's argument may hold it, as the model wrote it
+    monkeypatch.setattr(sys, "stdout", open(os.devnull, "w", errors="backslashreplace"))  # as the command sets it
+    with pytest.raises(ZeroDivisionError), run.session():
+        run.log_rollouts([{"step": 1, "text": half}])
+        print(half)
+        raise ZeroDivisionError(half)
+    assert run.rollouts() == [{"step": 1, "text": half}]
+    assert run.status().reason == f"ZeroDivisionError: {half}"
+    assert r"\ud83d" in (run.path / "log.txt").read_text()
+    _checkpoint(run, 1)
+    assert RunFolder.resume(run.path, command=[]).rollouts() == [{"step": 1, "text": half}]
 
 
 def test_metrics_and_rollouts_round_trip_and_nan_becomes_null(run):
@@ -225,6 +285,47 @@ def test_running_run_is_not_resumed_by_another_process(run):
         with pytest.raises(InputError, match="still running"):
             RunFolder.resume(run.path, command=[])
         other.kill()
+
+
+_BEGIN_AT_ONCE = """
+import sys, time
+from pathlib import Path
+from executors.errors import WorkbenchError
+from training.config import SftConfig
+from training.run_folder import RunFolder
+how, path, go = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+print("ready", flush=True)
+while not go.exists():
+    pass
+try:
+    if how == "resume":
+        RunFolder.resume(path, command=[])
+    else:
+        RunFolder.create(path, stage="sft", config=SftConfig(), command=[], seed=0)
+    print("mine", flush=True)
+except WorkbenchError as error:
+    print(error, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("how", ["create", "resume"])
+def test_of_two_processes_that_begin_at_once_one_is_refused(run, tmp_path, how):
+    if how == "resume":
+        run._append("rollouts.jsonl", ({"step": 0, "text": "x" * 200} for _ in range(20_000)))  # takes a while to cut
+        _pretend_dead(run)
+    path = run.path if how == "resume" else tmp_path / "new"
+    command = [sys.executable, "-c", _BEGIN_AT_ONCE, how, str(path), str(tmp_path / "go")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": REPOSITORY}
+    others = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for other in others:
+        assert other.stdout.readline() == "ready\n"
+    (tmp_path / "go").touch()
+    said = sorted(other.stdout.readline() for other in others)  # both live on until they were heard
+    for other in others:
+        other.communicate("\n")
+    assert "mine\n" in said and len(set(said)) == 2, said
+    assert any("already used" in line or "still running" in line for line in said)
 
 
 def test_json_files_are_replaced_whole(run):

@@ -6,7 +6,7 @@ import pytest
 
 from executors.errors import CheckpointError, ExecutorError, InputError, MissingFileError
 from executors.simulator import record_episode, sample_tasks
-from executors.tool_agents import ElementTreeAgent
+from executors.tool_agents import ElementTreeAgent, Grounding
 from executors.trajectory import write_trajectories
 from tests.training.grpo_helpers import DATA, FORECAST, stage1_config, tiny_checkpoint, tiny_samples
 from training.config import DataConfig, GrpoConfig, OptimConfig, RewardConfig, Stage2Config
@@ -91,6 +91,28 @@ def test_failed_agent_gives_no_reward_is_counted_and_asked_once_per_distinct_ste
     assert rewards == [None, None, 0.0]
     assert metrics["num_errors"] == 2.0 and agent.num_calls == 1
     assert reward.scores[0]["grounding"] == {"error": "ground: server gone"}
+
+
+class ConcurrentAgent:
+    """An agent that takes all questions of a batch at once."""
+
+    def __init__(self):
+        self.batches = []
+
+    def ground_each(self, requests):
+        self.batches.append([(action.type, instruction) for _, action, instruction in requests])
+        return [ExecutorError("ground", "server gone") if action.type == "wait" else Grounding(action=action)
+                for _, action, _ in requests]  # fmt: skip
+
+
+def test_the_agent_gets_the_distinct_first_steps_of_a_batch_at_once():
+    index = next(i for i, s in enumerate(tiny_samples()) if s.first_step.action.type == "click")
+    agent = ConcurrentAgent()
+    reward = GroundedRewardFunction(tiny_samples(), FORECAST, agent, 0.14)
+    replies = ["1. wait() | wait", "no plan", "1. press_back() | go back", "1. wait() | wait"]
+    rewards, metrics = call(reward, replies, [index] * 4)
+    assert agent.batches == [[("wait", "wait"), ("press_back", "go back")]]
+    assert rewards == [None, 0.0, 0.0, None] and metrics["num_errors"] == 2.0
 
 
 def test_stage2_runs_and_saves_its_result(tmp_path):

@@ -11,9 +11,11 @@ from executors.actions import Action
 from executors.errors import ExecutorError, InputError
 from executors.tool_agents import ElementTreeAgent, Grounding
 from executors.tool_tasks import make_task
+from executors.toolbox.box import Toolbox, ToolResult
 from executors.trajectory import Observation, Step, Trajectory, write_trajectories
 from tests.training.grpo_helpers import TINY
 from tests.training.test_stages import call
+from training import tool_steps
 from training.benchmarks.tools import run_oracle, to_trajectory
 from training.config import (
     DataConfig,
@@ -118,6 +120,34 @@ def test_a_state_that_cannot_be_reached_gives_no_reward_and_is_counted(samples):
     rewards, metrics = call(reward, [reply(changed.first_step.action)], [0])
     assert rewards == [None] and metrics["num_errors"] == 1.0
     assert "another state than was recorded" in reward.scores[0]["tool"]["error"]
+
+
+def test_a_tool_that_is_not_here_gives_no_reward_but_code_that_imports_too_much_gives_0(samples, monkeypatch):
+    original = Toolbox._checked_call
+
+    def without_ocr(self, name, arguments):
+        if name in ("OCR", "Solver"):
+            return ToolResult(kind="unavailable", text="unavailable: a program or a library is missing")
+        return original(self, name, arguments)
+
+    monkeypatch.setattr(Toolbox, "_checked_call", without_ocr)
+    monkeypatch.setattr(tool_steps, "bubblewrap_problem", lambda: None)
+    index = of(samples, "basket", 1)
+    reward = GroundedRewardFunction(samples, FORECAST, ElementTreeAgent(), 0.14)
+    tries = [tool("OCR", image="a.png"), tool("Solver", command="import nothing_of_this_name")]
+    rewards, metrics = call(reward, list(map(reply, tries)), [index, index])
+    assert rewards == [None, 0.0] and metrics["num_errors"] == 1.0
+    assert "is missing" in reward.scores[0]["tool"]["error"]
+
+
+def test_a_recorded_call_that_fails_here_gives_no_reward_and_is_counted(samples):
+    index = of(samples, "basket", 1)
+    broken = replace(samples[index].first_step, action=tool("Calculator", expression="1 / 0"))
+    reward = GroundedRewardFunction(
+        [replace(samples[index], first_step=broken)], FORECAST, ElementTreeAgent(), 0.14
+    )
+    rewards, metrics = call(reward, [reply(tool("Calculator", expression="1 + 1")), "nonsense"], [0, 0])
+    assert rewards == [None, 0.0] and metrics["num_errors"] == 1.0
 
 
 def test_tools_that_a_file_names_wrongly_are_left_out(samples):

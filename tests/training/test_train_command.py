@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from executors.errors import OutputError
 from tests.training.grpo_helpers import DATA, FORECAST, TINY, tiny_checkpoint
 from training import cli, pipeline, presets
 from training.checkpoint import load_model_and_processor, read_planner_settings
@@ -21,7 +22,10 @@ from training.run_folder import RunFolder
         (["stage2", "--set", "model=nowhere", "--set", "optim.num_stepz=1"], "did you mean optim.num_steps"),
         (["sft", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["sft", "--set", "data.path=nowhere.jsonl"], "nowhere.jsonl"),
+        (["sft", "--set", "data.path=" + "x" * 300], "there is no file xxx"),
+        (["stage1", "--set", "model=~nobody-of-this-name/x"], "'~nobody-of-this-name/x' does not exist"),
         (["sft", "--resume", "nowhere"], "not a run folder"),
+        (["sft", "--resume", "x" * 300], "not a run folder"),
         (["sft", "--resume", "nowhere", "--set", "a=1"], "--set does not go with --resume"),
         (["pipeline"], "--preset is missing"),
         (["pipeline", "--preset", "huge"], "choose one of tiny, smoke"),
@@ -42,6 +46,20 @@ def test_unknown_tool_agent_is_told_before_training(tmp_path, capsys):
     assert cli.main([*argv, "--out", str(tmp_path / "r")]) == 2
     assert "tool agent 'x' is unknown" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_vllm_that_is_not_installed_is_told_before_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "find_spec", lambda name: None)
+    argv = ["train", "stage1", "--set", f"model={tiny_checkpoint()}", "--set", "grpo.use_vllm=true"]
+    assert cli.main([*argv, "--out", str(tmp_path / "r")]) == 2
+    assert "'grpo.use_vllm': vLLM is not installed" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_planner_that_cannot_be_put_in_its_place_is_told(tmp_path):
+    (tmp_path / "planner").write_text("x")
+    with pytest.raises(OutputError, match=r"cannot write .*planner"):
+        pipeline.export_planner(tiny_checkpoint(), tmp_path / "planner")
 
 
 def test_used_folder_is_told(tmp_path, capsys):
@@ -115,6 +133,15 @@ def test_run_of_another_stage_is_not_resumed(tmp_path, capsys):
     RunFolder.create(tmp_path / "run", stage="sft", config=config, command=[], seed=0)
     assert cli.main(["train", "stage1", "--resume", str(tmp_path / "run")]) == 2
     assert "is of stage sft, not stage1" in capsys.readouterr().err
+
+
+def test_a_run_whose_login_was_not_kept_is_not_resumed_without_it(tmp_path, capsys):
+    config = Stage2Config(model=str(tiny_checkpoint()), tool_agent="qwen3-vl@http://me:s3cret@127.0.0.1:9/v1")
+    run = RunFolder.create(tmp_path / "run", stage="stage2", config=config, command=[], seed=0)
+    run._set_status("stopped", "asked to stop")
+    assert cli.main(["train", "stage2", "--resume", str(run.path)]) == 2
+    error = capsys.readouterr().err
+    assert "a login in tool_agent" in error and "s3cret" not in error
 
 
 @pytest.mark.parametrize("name", sorted(presets.PRESETS))
