@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -108,14 +109,14 @@ class EvaluationForm:
     def _planner(self) -> str:
         if not self.planner:
             raise InputError("planner: name a checkpoint, openai:MODEL@URL, or a baseline such as random")
-        folder = Path(self.planner).expanduser()
+        folder = Path(os.path.expanduser(self.planner))
         return str(folder.absolute()) if self.planner not in BASELINES and folder.is_dir() else self.planner
 
 
 def _absolute(text: str, field: str) -> str:
     if not text:
         raise InputError(f"{field}: name a file, or {SIMULATOR} for the embedded world")
-    return str(Path(text).expanduser().absolute())
+    return str(Path(os.path.expanduser(text)).absolute())
 
 
 def _whole(text: str, field: str) -> int:

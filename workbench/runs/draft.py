@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 import sys
@@ -224,10 +225,9 @@ def _as_text(value: Any) -> str:
 def _absolute(config: Any) -> Any:
     """The config with the paths that exist here made absolute, for runs are started in the project's folder."""
     if config.data.path:
-        config = dataclasses.replace(
-            config, data=dataclasses.replace(config.data, path=str(Path(config.data.path).expanduser().absolute()))
-        )
-    model = Path(config.model).expanduser()
+        path = str(Path(os.path.expanduser(config.data.path)).absolute())
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
+    model = Path(os.path.expanduser(config.model))
     if config.model and "\0" not in config.model and model.is_dir():
         config = dataclasses.replace(config, model=str(model.absolute()))
     return config
