@@ -171,7 +171,8 @@ def argument_agreement(action: Action, reference: Action) -> float:
         elif _equal_argument(arg.kind, mine, theirs):
             scores.append(1.0)
         else:
-            scores.append(0.5 * _f1(_words(mine), _words(theirs)) if arg.kind is ArgKind.TEXT else 0.0)
+            words = _words(mine), _words(theirs)
+            scores.append(0.5 * _f1(*words) if arg.kind is ArgKind.TEXT and any(words) else 0.0)
     return sum(scores) / len(scores) if scores else 1.0
 
 
@@ -368,14 +369,15 @@ def _plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _plain_value(value: Any) -> Any:
+def _plain_value(value: Any) -> Hashable:
+    """A tool's argument for comparison: texts plain, names in any order, 1 equal to 1.0 but not to true."""
     if isinstance(value, str):
         return _plain(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain_value(item) for key, item in value.items()}
+        return frozenset((str(key), _plain_value(item)) for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return [_plain_value(item) for item in value]
-    return value
+        return tuple(_plain_value(item) for item in value)
+    return (bool, value) if isinstance(value, bool) else value
 
 
 def _words(text: str) -> list[str]:
@@ -404,7 +406,7 @@ def _f1(mine: Sequence[str], theirs: Sequence[str]) -> float:
 
 def _operation_key(action: Action) -> Hashable:
     arguments = [
-        (arg.name, repr(_plain_value(getattr(action, arg.name))))
+        (arg.name, _plain_value(getattr(action, arg.name)))
         for arg in action.spec.args
         if arg.kind not in (ArgKind.POINT, ArgKind.SECONDS) and getattr(action, arg.name) is not None
     ]
@@ -425,9 +427,9 @@ def _is_in(answer: str, truth: str) -> bool:
 
 
 ANSWER_MATCHES: dict[str, Callable[[str, str], bool]] = {
-    "exact": lambda answer, truth: _equal_argument(ArgKind.TEXT, answer, truth),
+    "exact": lambda answer, truth: _plain(answer) == _plain(truth),
     "gaia": gaia.is_right,
     "gta": _is_in,
 }
-"""Rules by which an answer matches the recorded one: (answer, truth) -> whether it does. "exact" is the rule for typed
-text, a newline at the end included; the others are the scorers of GAIA and GTA, with their quirks."""
+"""Rules by which an answer matches the recorded one: (answer, truth) -> whether it does. "exact" looks at letters
+without case, outer and doubled spaces; the others are the scorers of GAIA and GTA, with their quirks."""

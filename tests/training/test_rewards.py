@@ -101,6 +101,19 @@ def test_tool_calls_of_different_tools_are_different_operations():
     assert similarity(search, other, "operation_arguments") == 0.5
 
 
+def test_a_call_with_its_arguments_in_another_order_repeats_it():
+    call = step("tool_call", name="add", arguments={"a": 1, "b": {"c": [2], "d": True}})
+    again = step("tool_call", name="add", arguments={"b": {"d": True, "c": [2]}, "a": 1.0})
+    assert repetition([call, again], "exact") == 1.0
+    other = step("tool_call", name="add", arguments={"a": True, "b": {"c": [2], "d": True}})  # Python's True equals 1
+    assert repetition([call, other], "exact") == 0.0
+    assert similarity(call, other, "operation_arguments") == 0.75
+
+
+def test_typing_another_sign_is_worth_nothing():
+    assert argument_agreement(Action(type="type", content="+"), Action(type="type", content="-")) == 0.0
+
+
 @pytest.mark.parametrize(
     ("mine", "theirs", "value"),
     [
@@ -242,6 +255,8 @@ def recorded(kind, *, target=None, **arguments):
         (Action(type="press_back"), recorded("press_back"), 1.0),
         (Action(type="finished", content="anything"), recorded("finished"), 1.0),
         (Action(type="finished", content=" 42 "), recorded("finished", content="42"), 1.0),
+        (Action(type="finished", content="42\n"), recorded("finished", content="42"), 1.0),
+        (Action(type="type", content="42\n"), recorded("type", content="42"), 0.0),
         (Action(type="finished"), recorded("finished", content="42"), 0.0),
         (Action(type="call_user", content="no network"), recorded("call_user", content="it is offline"), 1.0),
         (Action(type="finished"), recorded("call_user"), 0.0),
