@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def partial_path(path: Path) -> Path:
     if not path.name or (path.exists() and not path.is_file()):
         raise OutputError(f"cannot write {path}: it is no plain file: name a file that may be made or replaced")
     return path.with_name(path.name + ".partial")
+
+
+def expanded_path(path: str | Path) -> Path:
+    """The path with its ~ resolved; that of an unknown user stays as it is.
+
+    >>> str(expanded_path("~no-such-user/x"))
+    '~no-such-user/x'
+    """
+    return Path(os.path.expanduser(path))
 
 
 def check_writable(path: Path) -> None:

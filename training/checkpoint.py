@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.errors import WRONG_FORM, CheckpointError, InputError, MissingFileError, OutputError
+from executors.files import expanded_path
 from training.config import ForecastConfig
 from training.config_reading import from_dict, to_dict
 from training.cpu import keep_freed_memory
@@ -138,7 +139,7 @@ def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:
     text = str(path).strip()
     if "\0" in text or len(text) > 4096:
         raise MissingFileError("the checkpoint path holds a null byte or is too long: give a folder or a hub id")
-    folder = _expanded(text)
+    folder = expanded_path(text)
     try:
         if text and folder.is_dir():
             return str(folder), True
@@ -153,11 +154,6 @@ def resolve_checkpoint(path: str | Path) -> tuple[str, bool]:
             "Qwen/Qwen3-VL-8B-Thinking"
         )
     return text, False
-
-
-def _expanded(path: str | Path) -> Path:
-    """The path with its ~ resolved; that of an unknown user stays as it is."""
-    return Path(os.path.expanduser(path))
 
 
 def check_checkpoint(path: str | Path) -> tuple[str, bool]:
@@ -264,7 +260,7 @@ def read_planner_settings(folder: str | Path) -> ForecastConfig | None:
     Raises:
         CheckpointError: the file is there but damaged, or of another schema version.
     """
-    file = _expanded(folder) / SETTINGS_FILE
+    file = expanded_path(folder) / SETTINGS_FILE
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -286,7 +282,7 @@ def save_planner_settings(folder: str | Path, config: ForecastConfig) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    file = _expanded(folder) / SETTINGS_FILE
+    file = expanded_path(folder) / SETTINGS_FILE
     text = json.dumps({"schema_version": SCHEMA_VERSION, "forecast": to_dict(config)}, indent=2) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

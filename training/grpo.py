@@ -44,6 +44,7 @@ from training.frozen_vision import accept_features, tower_features
 from training.prompt_encoder import EncodedImage, EncodedPrompt, PromptEncoder, image_inputs
 from training.prompt_stream import PromptStream, prompt_dataset
 from training.refill import other_prompts, refill
+from training.run_callback import run_arguments
 from training.run_folder import RunFolder
 from training.samples import Sample
 from training.shared_prefix import (
@@ -57,7 +58,6 @@ from training.shared_prefix import (
     prompt_positions,
     why_not_shared,
 )
-from training.trackers import tracker_arguments
 
 _METRIC_NAMES = {
     "reward": "reward",
@@ -89,12 +89,9 @@ class CompletionReward(Protocol):
 
 def grpo_arguments(grpo: GrpoConfig, optim: OptimConfig, run: RunFolder, model: Any) -> GRPOConfig:
     """TRL's arguments of the config."""
-    has_gpu = torch.cuda.is_available()
     return GRPOConfig(
-        output_dir=str(run.checkpoints_path),
+        **run_arguments(optim, run),
         max_steps=optim.num_steps,
-        per_device_train_batch_size=optim.batch_size,
-        gradient_accumulation_steps=optim.accumulation,
         steps_per_generation=optim.accumulation,
         num_generations=grpo.group_size,
         num_iterations=grpo.updates_per_batch,
@@ -105,24 +102,11 @@ def grpo_arguments(grpo: GrpoConfig, optim: OptimConfig, run: RunFolder, model: 
         epsilon_high=grpo.clip_high,
         loss_type=grpo.loss_type,
         scale_rewards="group",
-        learning_rate=optim.learning_rate,
         warmup_steps=round(optim.warmup_ratio * optim.num_steps),
         lr_scheduler_type="constant_with_warmup" if optim.schedule == "constant" else optim.schedule,
-        weight_decay=optim.weight_decay,
-        max_grad_norm=optim.max_grad_norm,
-        bf16=optim.precision == "bfloat16",
-        gradient_checkpointing=optim.gradient_checkpointing,
         save_steps=math.ceil(optim.save_every / grpo.updates_per_batch) * grpo.updates_per_batch,
-        save_total_limit=None,
-        logging_steps=1,
         log_completions=False,
         log_multimodal=False,
-        **tracker_arguments(optim, run),
-        disable_tqdm=True,
-        seed=optim.seed,
-        use_cpu=not has_gpu,
-        dataloader_pin_memory=has_gpu,
-        remove_unused_columns=False,
         generation_kwargs=_never_sampled(model, grpo),
         use_vllm=grpo.use_vllm,
         vllm_mode="server" if grpo.vllm_server else "colocate",

@@ -96,7 +96,7 @@ def resume_stage(path: Path, command: Sequence[str], stage: str | None = None) -
     if run.status().state == "finished":
         return run.status()
     values = run.config
-    for name in lost_logins(values):
+    if (name := next(lost_logins(values), None)) is not None:
         raise InputError(
             f"run {path} was started with a login in {name}, which is not kept: write it back into {path}/config.yaml"
         )

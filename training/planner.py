@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from executors.actions import Space
 from executors.chat_server import ChatServer, data_url, without_password
 from executors.errors import ExecutorError, InputError
+from executors.files import expanded_path
 from executors.trajectory import Observation, Trajectory, read_trajectories
 from training.checkpoint import load_model_and_processor, read_planner_settings
 from training.config import ForecastConfig
@@ -97,7 +98,7 @@ def load_planner(spec: str) -> Planner:
         file = spec.removeprefix("replay:").strip()
         if not file or "\0" in file:
             raise InputError(f"planner {spec!r} names no file: write replay:FILE, an episode or a trajectory file")
-        return ReplayPlanner.of_file(Path(os.path.expanduser(file)))
+        return ReplayPlanner.of_file(expanded_path(file))
     if not spec:
         raise InputError("the planner is empty: give a checkpoint folder, a hub id, openai:MODEL@URL or replay:FILE")
     return TransformersPlanner(spec)

@@ -7,19 +7,45 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from executors.errors import WorkbenchError
+from training.config import OptimConfig
 from training.run_folder import RunFolder
+from training.trackers import tracker_arguments
 
 _LINE_KEYS = ("loss", "reward", "kl", "grad_norm", "step_seconds")
+
+
+def run_arguments(optim: OptimConfig, run: RunFolder) -> dict[str, Any]:
+    """What every trainer of a run folder is told: where it writes, how it optimises, and what `RunCallback` needs."""
+    has_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(run.checkpoints_path),
+        "per_device_train_batch_size": optim.batch_size,
+        "gradient_accumulation_steps": optim.accumulation,
+        "learning_rate": optim.learning_rate,
+        "weight_decay": optim.weight_decay,
+        "max_grad_norm": optim.max_grad_norm,
+        "bf16": optim.precision == "bfloat16",
+        "gradient_checkpointing": optim.gradient_checkpointing,
+        "save_total_limit": None,
+        "logging_steps": 1,
+        **tracker_arguments(optim, run),
+        "disable_tqdm": True,
+        "seed": optim.seed,
+        "use_cpu": not has_gpu,
+        "dataloader_pin_memory": has_gpu,
+        "remove_unused_columns": False,
+    }
 
 
 class RunCallback(TrainerCallback):
     """Writes every logged step to the run folder, prints one line of it, and stops when asked.
 
-    The trainer's arguments must have logging_steps=1, output_dir=run.checkpoints_path and save_total_limit=None:
-    old checkpoints are removed here, after the new one has been marked whole, so that a kill at any moment leaves one.
+    The trainer's arguments must hold `run_arguments`. Old checkpoints are removed here, after the new one has been
+    marked whole, so that a kill at any moment leaves one.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ import yaml
 
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
 from training.config_reading import read_config, to_dict
-from training.run_log import logged
+from training.run_log import ENCODING, logged
 
 RUN_SCHEMA_VERSION = 1
 HEARTBEAT_SECONDS = 2.0
@@ -68,8 +68,6 @@ _PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenize
 _SECRET_NAME = re.compile(r"(^|[_.-])(api_?key|key|secret|password|passwd|token)$", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 _REMOVED = "removed"
-_ENCODING = {"encoding": "utf-8", "errors": "backslashreplace"}
-"""Half a surrogate pair, as models write it, has no UTF-8; with a backslash it is the same text in JSON."""
 
 
 def is_first_process() -> bool:
@@ -469,7 +467,7 @@ class RunFolder:
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(_finite(row), ensure_ascii=False, default=str) + "\n" for row in rows)
         if text and self._is_writer:
-            with (self.path / name).open("a", **_ENCODING) as out:
+            with (self.path / name).open("a", **ENCODING) as out:
                 out.write(text)
 
     def _set_status(self, state: str, reason: str) -> None:
@@ -615,7 +613,7 @@ def _finite(value: Any) -> Any:
 
 def _write_atomic(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    temporary.write_text(text, **_ENCODING)
+    temporary.write_text(text, **ENCODING)
     temporary.replace(path)
 
 

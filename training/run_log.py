@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 MAX_LOG_BYTES = 8_000_000
+ENCODING = {"encoding": "utf-8", "errors": "backslashreplace"}
+"""Half a surrogate pair, as models write it, has no UTF-8; with a backslash it is the same text in JSON."""
 KEPT_LOGS = 3
 """Rotated files beside log.txt."""
 
@@ -31,8 +33,7 @@ class RotatingLog:
         self._size = path.stat().st_size
 
     def _open(self) -> Any:
-        # Of half a surrogate pair, as models write it, there is no UTF-8.
-        return self.path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        return self.path.open("a", **ENCODING, buffering=1)
 
     def write(self, text: str) -> None:
         """Appends the text."""

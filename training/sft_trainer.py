@@ -18,10 +18,9 @@ from training.checkpoint import save_planner_settings
 from training.config import SftConfig
 from training.muon import MuonAdamW
 from training.reading_head import read
-from training.run_callback import RunCallback
+from training.run_callback import RunCallback, run_arguments
 from training.sft_batches import Collator, SftRecord
 from training.sft_validation import validate
-from training.trackers import tracker_arguments
 
 if TYPE_CHECKING:
     from training.run_folder import RunFolder
@@ -160,27 +159,11 @@ def build_trainer(
         validation: samples whose greedy replies are scored; none leaves scores out.
     """
     optim = config.optim
-    has_gpu = torch.cuda.is_available()
     args = TrlSftConfig(
-        output_dir=str(run.checkpoints_path),
+        **run_arguments(optim, run),
         max_steps=config.num_steps,
-        per_device_train_batch_size=optim.batch_size,
-        gradient_accumulation_steps=optim.accumulation,
-        learning_rate=optim.learning_rate,
-        weight_decay=optim.weight_decay,
-        max_grad_norm=optim.max_grad_norm,
         adam_beta2=0.98 if not config.model else 0.999,
-        bf16=optim.precision == "bfloat16",
-        gradient_checkpointing=optim.gradient_checkpointing,
         save_steps=optim.save_every,
-        logging_steps=1,
-        save_total_limit=None,
-        **tracker_arguments(optim, run),
-        seed=optim.seed,
-        use_cpu=not has_gpu,
-        dataloader_pin_memory=has_gpu,
-        remove_unused_columns=False,
-        disable_tqdm=True,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from executors.errors import InputError
+from executors.files import expanded_path
 from training.benchmarks.baselines import BASELINES
 from training.benchmarks.offline import LEVELS
 from training.benchmarks.offline_run import ORACLE_AGENT, SIMULATOR, OfflineSettings
@@ -109,14 +109,14 @@ class EvaluationForm:
     def _planner(self) -> str:
         if not self.planner:
             raise InputError("planner: name a checkpoint, openai:MODEL@URL, or a baseline such as random")
-        folder = Path(os.path.expanduser(self.planner))
+        folder = expanded_path(self.planner)
         return str(folder.absolute()) if self.planner not in BASELINES and folder.is_dir() else self.planner
 
 
 def _absolute(text: str, field: str) -> str:
     if not text:
         raise InputError(f"{field}: name a file, or {SIMULATOR} for the embedded world")
-    return str(Path(os.path.expanduser(text)).absolute())
+    return str(expanded_path(text).absolute())
 
 
 def _whole(text: str, field: str) -> int:

@@ -336,7 +336,8 @@ def test_json_files_are_replaced_whole(run):
 
 def test_a_folder_with_only_the_launchers_files_can_be_used(tmp_path):
     (tmp_path / "run" / "launch").mkdir(parents=True)
-    RunFolder.create(tmp_path / "run", stage="sft", config=SftConfig(), command=[], seed=0)
+    run = RunFolder.create(tmp_path / "run", stage="sft", config=SftConfig(), command=[], seed=0)
+    assert run.stage == "sft" and (run.path / "launch").is_dir()
 
 
 @pytest.mark.parametrize("what", run_folder.REQUESTS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shlex
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from executors.errors import InputError
+from executors.files import expanded_path
 from training.config import STAGES
 from training.config_reading import from_dict, to_dict
 
@@ -225,9 +225,9 @@ def _as_text(value: Any) -> str:
 def _absolute(config: Any) -> Any:
     """The config with the paths that exist here made absolute, for runs are started in the project's folder."""
     if config.data.path:
-        path = str(Path(os.path.expanduser(config.data.path)).absolute())
+        path = str(expanded_path(config.data.path).absolute())
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
-    model = Path(os.path.expanduser(config.model))
+    model = expanded_path(config.model)
     if config.model and "\0" not in config.model and model.is_dir():
         config = dataclasses.replace(config, model=str(model.absolute()))
     return config
