@@ -7,7 +7,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,7 +98,21 @@ def load_config(cls: type[T], path: Path | None, overrides: list[str]) -> T:
         InputError: see `read_config`; an unknown key, a wrong value, or an override without "=".
     """
     values = {} if path is None else read_config(path)
-    for key, value in parse_overrides(overrides).items():
+    return _from_overridden(cls, values, parse_overrides(overrides))
+
+
+def override(config: T, overrides: Mapping[str, Any]) -> T:
+    """The config with dotted key -> value set in it, values as of `parse_overrides`; see `from_dict` for the errors.
+
+    >>> from training.config import ForecastConfig
+    >>> override(ForecastConfig(), {"horizon": 3}).horizon
+    3
+    """
+    return _from_overridden(type(config), to_dict(config), overrides)
+
+
+def _from_overridden(cls: type[T], values: dict[str, Any], overrides: Mapping[str, Any]) -> T:
+    for key, value in overrides.items():
         _set_dotted(values, key, value)
     return from_dict(cls, values)
 

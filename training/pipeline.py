@@ -1,8 +1,8 @@
 """Running one stage in its run folder, and the pipeline of all three.
 
-A pipeline folder holds `pipeline.json` (preset, seed), the run folders `1_sft` (and `1_sft_again`, where the preset has
-a second SFT), `2_stage1` and `3_stage2`, and at the end `planner/`, the result in bfloat16. A stage that is finished is
-never run again.
+A pipeline folder holds `pipeline.json` (preset, seed, overrides), the run folders `1_sft` (and `1_sft_again`, where the
+preset has a second SFT), `2_stage1` and `3_stage2`, and at the end `planner/`, the result in bfloat16. A stage that is
+finished is never run again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from executors.tool_agents import get_tool_agent
 from training.checkpoint import check_checkpoint, read_planner_settings, save_planner_settings
 from training.config import STAGES
 from training.config_reading import from_dict
-from training.presets import get_preset
-from training.run_folder import RunFolder, RunStatus, is_first_process, lost_logins
+from training.presets import FROM_STAGE_BEFORE, get_preset
+from training.run_folder import RunFolder, RunStatus, is_first_process, lost_logins, scrubbed_command
 
 PIPELINE_FOLDERS = {"sft": "1_sft", "sft_again": "1_sft_again", "stage1": "2_stage1", "stage2": "3_stage2"}
 """Parts of a `PipelineConfig` in the order in which they run, and their run folders."""
@@ -37,12 +37,14 @@ _SCHEMA_VERSION = 1
 def check_inputs(stage: str, config: Any) -> None:
     """Raises the errors that a stage's settings would raise later, before a run folder is made.
 
+    A start checkpoint that the stage before has yet to make is not looked at.
+
     Raises:
         MissingFileError: the start checkpoint or the trajectory file does not exist.
         InputError: the tool agent is unknown, or vLLM is not installed.
         CheckpointError: the start checkpoint is damaged.
     """
-    if stage != "sft" or config.model:
+    if config.model != FROM_STAGE_BEFORE and (stage != "sft" or config.model):
         check_checkpoint(config.model)
     if config.data.path and not os.path.isfile(config.data.path):
         raise MissingFileError(f"config field 'data.path': there is no file {config.data.path}: check the path")
@@ -117,19 +119,37 @@ def _run(stage: str, config: Any, run: RunFolder, *, resume: bool) -> RunStatus:
     return run.status() if is_first_process() else RunStatus(state="finished")
 
 
-def start_pipeline(preset: str, seed: int, path: Path, command: Sequence[str]) -> RunStatus:
+def start_pipeline(
+    preset: str, seed: int, path: Path, command: Sequence[str], overrides: Sequence[str] = ()
+) -> RunStatus:
     """Makes a pipeline folder and runs its stages; the state is that of the last stage that ran.
 
+    Args:
+        preset: a key of `PRESETS`.
+        seed: of everything.
+        path: the pipeline folder to make.
+        command: the command line, for the record.
+        overrides: "key=value" each, see `get_preset`.
+
     Raises:
-        InputError: the preset is unknown.
+        InputError: the preset is unknown, an override is not allowed or holds a login.
+        MissingFileError: a stage's trajectory file or start checkpoint does not exist.
         OutputError: the folder is in use or cannot be written.
     """
-    get_preset(preset, seed)
+    stages = get_preset(preset, seed, overrides)
+    if scrubbed_command(overrides) != list(overrides):
+        raise InputError(
+            "--set: a pipeline does not keep logins and keys: leave them out, or train one stage after the other"
+        )
+    for part in PIPELINE_FOLDERS:
+        config = getattr(stages, part)
+        if config is not None:
+            check_inputs(part.removesuffix("_again"), config)
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputError(f"folder {path} is already used: choose another --out, or go on with --resume {path}")
         path.mkdir(parents=True, exist_ok=True)
-        record = {"schema_version": _SCHEMA_VERSION, "preset": preset, "seed": seed}
+        record = {"schema_version": _SCHEMA_VERSION, "preset": preset, "seed": seed, "overrides": [*overrides]}
         (path / "pipeline.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     except OSError as error:
         if isinstance(error, WorkbenchError):
@@ -145,8 +165,7 @@ def resume_pipeline(path: Path, command: Sequence[str]) -> RunStatus:
         MissingFileError: this is no pipeline folder.
         InputError: pipeline.json is damaged.
     """
-    preset, seed = _read_pipeline(path)
-    stages = get_preset(preset, seed)
+    stages = get_preset(*_read_pipeline(path))
     status = RunStatus(state="finished")
     before: Path | None = None
     for part, folder in PIPELINE_FOLDERS.items():
@@ -167,20 +186,22 @@ def resume_pipeline(path: Path, command: Sequence[str]) -> RunStatus:
     return status
 
 
-def _read_pipeline(path: Path) -> tuple[str, int]:
+def _read_pipeline(path: Path) -> tuple[str, int, list[str]]:
+    """Preset, seed and overrides of a pipeline folder."""
     file = path / "pipeline.json"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         version, preset, seed = record["schema_version"], record["preset"], record["seed"]
+        overrides = [str(override) for override in record.get("overrides", [])]
     except OSError:
         raise MissingFileError(
             f"{path} is not a pipeline folder (no pipeline.json): give the folder of --out"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{file} is damaged: start the pipeline again with another --out") from None
     if version != _SCHEMA_VERSION or not isinstance(preset, str) or not isinstance(seed, int):
         raise InputError(f"{file} was not written by this version: start the pipeline again with another --out")
-    return preset, seed
+    return preset, seed, overrides
 
 
 def export_planner(checkpoint: Path, folder: Path) -> int:

@@ -2,13 +2,14 @@
 
 The planners of tiny and smoke are trained from nothing on the embedded world; their values are ours, chosen on two CPU
 cores. The presets of Qwen3-VL start with Stage 1 from the paper's pretrained planner; their values follow the public
-recipes named below, and they were never run by us: give them a trajectory file with `data.path`.
+recipes named below, and they were never run by us: give them a trajectory file (`--set data.path=FILE`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from executors.errors import InputError
 from training.config import (
@@ -22,6 +23,7 @@ from training.config import (
     Stage2Config,
     TinyModelConfig,
 )
+from training.config_reading import override, parse_overrides
 
 FROM_STAGE_BEFORE = "(the stage before)"
 """Stands for the start checkpoint of Stage 1 and 2, which the pipeline fills in."""
@@ -155,12 +157,43 @@ PRESETS: dict[str, Callable[[int], PipelineConfig]] = {
 }
 
 
-def get_preset(name: str, seed: int = 0) -> PipelineConfig:
+def get_preset(name: str, seed: int = 0, overrides: Iterable[str] = ()) -> PipelineConfig:
     """The preset of this name with its seed.
 
+    Args:
+        name: a key of `PRESETS`.
+        seed: of everything.
+        overrides: "key=value" each. A key that begins with a stage, such as stage1.optim.num_steps, sets that stage's;
+            any other, such as data.path, sets that of every stage.
+
     Raises:
-        InputError: the name is unknown.
+        InputError: the name is unknown; a key or a value is not allowed, see `from_dict`.
     """
     if name not in PRESETS:
         raise InputError(f"preset {name!r} is unknown: choose one of {', '.join(PRESETS)}")
-    return PRESETS[name](seed)
+    stages = PRESETS[name](seed)
+    given = parse_overrides(overrides)
+    parts = {part.name: getattr(stages, part.name) for part in fields(stages)}
+    here = [part for part, config in parts.items() if config is not None]
+    for part in parts:
+        if part not in here and any(key.startswith(f"{part}.") for key in given):
+            raise InputError(f"preset {name} has no stage {part}: it has {', '.join(here)}")
+    changed = {part: _overridden(part, parts[part], given, [*parts]) for part in here}
+    return replace(stages, **changed)
+
+
+def _overridden(part: str, config: Any, given: dict[str, Any], parts: list[str]) -> Any:
+    """A stage's config with the values that are given for it or for every stage."""
+    mine = {}
+    for key, value in given.items():
+        owner, _, rest = key.partition(".")
+        if owner == part:
+            mine[rest] = value
+        elif owner not in parts:
+            mine[key] = value
+    if "model" in mine and config.model == FROM_STAGE_BEFORE:
+        raise InputError(f"stage {part} starts from the stage before: set the model of the first stage alone")
+    try:
+        return override(config, mine)
+    except InputError as error:
+        raise InputError(f"stage {part}: {error}") from None

@@ -345,7 +345,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         info = self.info
         before = info["resumes"] if isinstance(info.get("resumes"), list) else []
-        resumes = [*before, {"time": time.time(), "step": step, "command": _scrub_all(command)}]
+        resumes = [*before, {"time": time.time(), "step": step, "command": scrubbed_command(command)}]
         self._write_json("run.json", {**info, **_process(), "resumes": resumes})
         self._set_status("running", f"resumed at step {step}")
 
@@ -528,7 +528,7 @@ def _describe(stage: str, command: Sequence[str], seed: int) -> dict[str, Any]:
         "schema_version": RUN_SCHEMA_VERSION,
         "stage": stage,
         "created": time.time(),
-        "command": _scrub_all(command),
+        "command": scrubbed_command(command),
         "seed": seed,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -591,7 +591,7 @@ def lost_logins(values: Mapping[str, Any], place: str = "") -> Iterator[str]:
             yield f"{place}{key}"
 
 
-def _scrub_all(command: Sequence[str]) -> list[str]:
+def scrubbed_command(command: Sequence[str]) -> list[str]:
     """The command line with the values of secret `name=value` pairs and logins in addresses removed."""
     scrubbed = []
     for word in command:

@@ -29,6 +29,17 @@ from training.run_folder import RunFolder
         (["sft", "--resume", "nowhere", "--set", "a=1"], "--set does not go with --resume"),
         (["pipeline"], "--preset is missing"),
         (["pipeline", "--preset", "huge"], "choose one of tiny, smoke"),
+        (["pipeline", "--preset", "smoke", "--set", "data.path"], "is not key=value"),
+        (["pipeline", "--preset", "smoke", "--set", "data.path=nowhere.jsonl"], "nowhere.jsonl"),
+        (["pipeline", "--preset", "smoke", "--set", "stage2.tool_agent=nobody"], "'nobody'"),
+        (["pipeline", "--preset", "smoke", "--set", "stage2.optim.num_stepz=1"], "did you mean optim.num_steps"),
+        (["pipeline", "--preset", "smoke", "--set", "reward.gamma=1"], "stage sft: config field 'reward'"),
+        (["pipeline", "--preset", "smoke", "--set", "sft_again.optim.seed=1"], "has no stage sft_again"),
+        (["pipeline", "--preset", "smoke", "--set", "stage1.model=x"], "starts from the stage before"),
+        (["pipeline", "--preset", "qwen3-vl-8b", "--set", "stage1.model=nowhere"], "'nowhere' does not exist"),
+        (["pipeline", "--preset", "smoke", "--set", "stage2.tool_agent=qwen3-vl@http://me:pw@localhost:8000/v1"],
+         "does not keep logins"),
+        (["pipeline", "--resume", "nowhere", "--set", "a=1"], "--set does not go with --resume"),
         (["pipeline", "--resume", "nowhere"], "not a pipeline folder"),
         (["pipeline", "--resume", "nowhere", "--seed", "0"], "--seed does not go with --resume"),
     ],
@@ -126,6 +137,28 @@ def test_pipeline_stops_resumes_skips_finished_stages_and_exports_the_planner(tm
         assert mine.isclose(theirs, rtol=0.01, atol=1e-6).all()
     weights = sum(file.stat().st_size for file in (out / "planner").glob("*.safetensors"))
     assert weights < 2.5 * sum(p.numel() for p in model.parameters())
+
+
+def test_pipeline_settings_are_changed_for_every_stage_or_one_and_kept_for_resuming(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(presets.PRESETS, "smoke", _miniature)
+    out = tmp_path / "pipeline"
+    original = RunFolder.create.__func__
+
+    def create_and_ask_sft_to_stop(cls, path, **kwargs):
+        run = original(cls, path, **kwargs)
+        if path.name == "1_sft":
+            run.request_stop()
+        return run
+
+    monkeypatch.setattr(RunFolder, "create", classmethod(create_and_ask_sft_to_stop))
+    changes = ["--set", "data.num_episodes=7", "--set", "stage1.optim.num_steps=1", "--set", "sft.optim.num_steps=2"]
+    assert cli.main(["train", "pipeline", "--preset", "smoke", "--out", str(out), *changes]) == 0
+    assert not (out / "2_stage1").exists()
+    assert cli.main(["train", "pipeline", "--resume", str(out)]) == 0
+    configs = {folder: RunFolder.open(out / folder).config for folder in pipeline.PIPELINE_FOLDERS.values()}
+    assert {config["data"]["num_episodes"] for config in configs.values()} == {7}
+    steps = {folder: config["optim"]["num_steps"] for folder, config in configs.items()}
+    assert steps == {"1_sft": 2, "1_sft_again": 1, "2_stage1": 1, "3_stage2": 1}
 
 
 def test_run_of_another_stage_is_not_resumed(tmp_path, capsys):

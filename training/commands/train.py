@@ -31,18 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in _STAGE_HELP.items():
         stage = stages.add_parser(name, help=text, description=text)
         stage.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
-        stage.add_argument(
-            "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
-            help="change one setting, such as optim.num_steps=20; may be given again",
-        )
+        _add_set(stage, "change one setting, such as optim.num_steps=20; may be given again")
         stage.add_argument("--out", type=Path, metavar="FOLDER", help="run folder to make (runs/<stage>-<time>)")
         stage.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with this run under its own config")
     text = "run SFT, Stage 1 and Stage 2 one after another"
     pipeline = stages.add_parser("pipeline", help=text, description=text)
     pipeline.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)}")
+    _add_set(pipeline, "change a setting of every stage (data.path=FILE) or of one (stage1.optim.num_steps=20)")
     pipeline.add_argument("--out", type=Path, metavar="FOLDER", help="folder to make (runs/pipeline-<time>)")
     pipeline.add_argument("--seed", type=int, metavar="N", help="seed of everything, 0 when not given")
     pipeline.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with this pipeline")
+
+
+def _add_set(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,12 +59,12 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / f"{args.stage}-{time.strftime('%Y%m%d-%H%M%S')}"
     if args.stage == "pipeline":
         if args.resume is not None:
-            _refuse_beside_resume(args, ("preset", "out", "seed"))
+            _refuse_beside_resume(args, ("preset", "overrides", "out", "seed"))
             status = pipeline.resume_pipeline(args.resume, command)
         elif args.preset is None:
             raise InputError(f"--preset is missing: give one of {', '.join(PRESETS)}, or --resume FOLDER")
         else:
-            status = pipeline.start_pipeline(args.preset, args.seed or 0, out, command)
+            status = pipeline.start_pipeline(args.preset, args.seed or 0, out, command, args.overrides)
         result = (args.resume or out) / "planner"
     elif args.resume is not None:
         _refuse_beside_resume(args, ("config", "overrides", "out"))
