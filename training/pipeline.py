@@ -23,6 +23,7 @@ from training.config import STAGES
 from training.config_reading import from_dict
 from training.presets import FROM_STAGE_BEFORE, get_preset
 from training.run_folder import RunFolder, RunStatus, is_first_process, lost_logins, scrubbed_command
+from training.trackers import set_tracker_folders
 
 PIPELINE_FOLDERS = {"sft": "1_sft", "sft_again": "1_sft_again", "stage1": "2_stage1", "stage2": "3_stage2"}
 """Parts of a `PipelineConfig` in the order in which they run, and their run folders."""
@@ -111,6 +112,7 @@ def resume_stage(path: Path, command: Sequence[str], stage: str | None = None) -
 
 def _run(stage: str, config: Any, run: RunFolder, *, resume: bool) -> RunStatus:
     module, name = _RUNNERS[stage]
+    set_tracker_folders(run)
     with run.session():
         if is_first_process():
             num_steps = config.num_steps if stage == "sft" else config.optim.num_steps

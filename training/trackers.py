@@ -14,10 +14,17 @@ PROJECT = "tracer1"
 """The project under which trackio keeps runs."""
 
 
-def tracker_arguments(optim: OptimConfig, run: RunFolder) -> dict[str, Any]:
-    """The trainer's arguments for `optim.report_to`.
+def set_tracker_folders(run: RunFolder) -> None:
+    """Tells the trackers where to write; before trl is imported, for it imports trackio, which reads its folder then.
 
     TensorBoard's files go to `tensorboard/` of the run folder, trackio's database to `trackio/` beside the run folder.
+    """
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.path / "tensorboard")
+    os.environ.setdefault("TRACKIO_DIR", str(run.path.absolute().parent / "trackio"))
+
+
+def tracker_arguments(optim: OptimConfig, run: RunFolder) -> dict[str, Any]:
+    """The trainer's arguments for `optim.report_to`.
 
     Raises:
         InputError: a tracker is not installed.
@@ -26,10 +33,6 @@ def tracker_arguments(optim: OptimConfig, run: RunFolder) -> dict[str, Any]:
     if missing:
         name = missing[0]
         raise InputError(f"config field 'optim.report_to': {name} is not installed: install it, or leave it out")
-    if "tensorboard" in optim.trackers:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.path / "tensorboard")
-    if "trackio" in optim.trackers:
-        os.environ.setdefault("TRACKIO_DIR", str(run.path.absolute().parent / "trackio"))
     return {
         "report_to": optim.trackers,
         "project": PROJECT,

@@ -1,14 +1,18 @@
 """Stage 1 with adapters, and with trackers, on a tiny random planner."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
+import yaml
 
 from executors.errors import InputError
 from tests.training.grpo_helpers import reward_variety, stage1_config, tiny_checkpoint
 from training.config import LoraConfig, OptimConfig
-from training.config_reading import load_config
+from training.config_reading import load_config, to_dict
 from training.run_folder import RunFolder
 from training.trackers import tracker_arguments
 
@@ -52,16 +56,19 @@ def test_adapters_change_the_language_layers_only_and_are_merged_into_the_result
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tensorboard", "trackio"])
-def test_a_tracker_writes_beside_the_run_and_nowhere_else(tmp_path, monkeypatch, name):
-    if find_spec(name) is None:  # not imported here: trackio reads its folder once, when it is imported
+def test_a_tracker_writes_beside_the_run_and_nowhere_else(tmp_path, name):
+    if find_spec(name) is None:
         pytest.skip(f"{name} is not installed")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TRACKIO_DIR", raising=False)
+    file, home, run = tmp_path / "stage1.yaml", tmp_path / "home", tmp_path / "run"
     config = stage1_config(tiny_checkpoint(), optim={"num_steps": 2, "report_to": name})
-    run = _train(config, tmp_path / "run")
-    assert run.status().state == "finished"
-    folder = {"tensorboard": run.path / "tensorboard", "trackio": tmp_path / "trackio"}[name]
+    file.write_text(yaml.safe_dump(to_dict(config)))
+    environment = {key: value for key, value in os.environ.items() if key not in ("TRACKIO_DIR", "HF_HOME")}
+    # A process of its own: trackio reads its folder once, when trl imports it.
+    command = [sys.executable, "-m", "training.cli", "train", "stage1", "--config", str(file), "--out", str(run)]
+    subprocess.run(command, check=True, env={**environment, "HOME": str(home)})
+    folder = {"tensorboard": run / "tensorboard", "trackio": tmp_path / "trackio"}[name]
     assert any(path.is_file() and path.stat().st_size for path in folder.rglob("*"))
+    assert not list(home.rglob("*.db"))
 
 
 def test_a_tracker_that_is_not_installed_is_told(tmp_path, monkeypatch):
