@@ -221,9 +221,12 @@ class TransformersPlanner:
         if is_thinking:  # the chat template wrote the mark into the prompt, so the reply starts inside the thought
             texts = [text if text.lstrip().startswith("<think>") else f"<think>\n{text}" for text in texts]
         return [
-            parse_forecast(text, horizon=horizon, family=self.config.family, image=request.observation.image_size)
-            for text, horizon, request in zip(texts, horizons, requests, strict=True)
-        ]
+            parse_forecast(
+                text, horizon=horizon, family=self.config.family, image=request.observation.image_size,
+                is_cut=len(reply) == limit,
+            )
+            for text, reply, horizon, request in zip(texts, replies, horizons, requests, strict=True)
+        ]  # fmt: skip
 
     def _drafts_of(self, requests: Sequence[PlanRequest]) -> list[list[int]] | None:
         """For each request the last reply to its goal; None when replies are sampled, which nothing can draft."""

@@ -253,6 +253,16 @@ def test_step_in_which_the_reply_was_cut_off_is_not_taken_for_whole(requests):
     assert (len(forecast.steps), forecast.reason) == (1, "step 2: the reply was cut off")
 
 
+def test_step_in_which_the_tokens_ran_out_is_not_taken_for_whole(planner, requests, monkeypatch):
+    ids = planner.processor.tokenizer("Home</think>\n1. click() | tap the button\n2. click() | tap the").input_ids
+    monkeypatch.setattr(planner, "_generate", lambda inputs, limit, previous: [ids])
+    monkeypatch.setattr(planner, "max_new_tokens", len(ids) + 1)
+    assert [step.instruction for step in planner.forecast(requests[:1])[0].steps] == ["tap the button", "tap the"]
+    monkeypatch.setattr(planner, "max_new_tokens", len(ids))
+    (forecast,) = planner.forecast(requests[:1])
+    assert (len(forecast.steps), forecast.reason) == (1, "step 2: the reply was cut off")
+
+
 def test_slow_request_can_be_interrupted(requests):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
