@@ -22,7 +22,8 @@ from training.checkpoint import check_checkpoint, read_planner_settings, save_pl
 from training.config import STAGES
 from training.config_reading import from_dict
 from training.presets import FROM_STAGE_BEFORE, get_preset
-from training.run_folder import RunFolder, RunStatus, is_first_process, lost_logins, scrubbed_command
+from training.run_folder import RunFolder, RunStatus, is_first_process
+from training.run_record import lost_logins, scrubbed_command
 from training.trackers import set_tracker_folders
 
 PIPELINE_FOLDERS = {"sft": "1_sft", "sft_again": "1_sft_again", "stage1": "2_stage1", "stage2": "3_stage2"}

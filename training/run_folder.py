@@ -30,17 +30,13 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -50,9 +46,10 @@ import yaml
 
 from executors.errors import InputError, MissingFileError, OutputError, WorkbenchError
 from training.config_reading import read_config, to_dict
-from training.run_log import ENCODING, logged
+from training.run_files import ENCODING, cut_lines, finite, read_json, read_lines, write_atomic
+from training.run_log import logged
+from training.run_record import RUN_SCHEMA_VERSION, process_record, run_record, scrubbed_command, without_secrets
 
-RUN_SCHEMA_VERSION = 1
 HEARTBEAT_SECONDS = 2.0
 STATES = ("running", "finished", "stopped", "failed", "crashed", "killed")
 """A status file says one of the first four; "crashed" is what a reader sees when it says running and nobody runs, and
@@ -64,10 +61,6 @@ MAX_SCREENS = 5000
 _LAUNCH_FOLDER = "launch"
 _LEAST_FREE_BYTES = 1 << 20
 """Free space below which an error is told as a full disk; the smallest checkpoint needs more."""
-_PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenizers", "numpy", "pillow")
-_SECRET_NAME = re.compile(r"(^|[_.-])(api_?key|key|secret|password|passwd|token)$", re.IGNORECASE)
-_URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
-_REMOVED = "removed"
 
 
 def is_first_process() -> bool:
@@ -131,7 +124,7 @@ class RunFolder:
     @property
     def info(self) -> dict[str, Any]:
         """run.json as it stands; an empty dict when it cannot be read."""
-        return _read_json(self.path / "run.json")
+        return read_json(self.path / "run.json")
 
     @property
     def stage(self) -> str:
@@ -166,15 +159,15 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl, oldest first; a torn last line is left out, no file is no line."""
-        return list(_read_lines(self.path / "metrics.jsonl"))
+        return list(read_lines(self.path / "metrics.jsonl"))
 
     def rollouts(self) -> list[dict[str, Any]]:
         """All lines of rollouts.jsonl, oldest first; a torn last line is left out, no file is no line."""
-        return list(_read_lines(self.path / "rollouts.jsonl"))
+        return list(read_lines(self.path / "rollouts.jsonl"))
 
     def heartbeat(self) -> dict[str, Any]:
         """time, step and total of the last heartbeat; empty before the first."""
-        return _read_json(self.path / "heartbeat.json")
+        return read_json(self.path / "heartbeat.json")
 
     def is_alive(self) -> bool:
         """Whether the process that wrote run.json still runs: same pid and same start time, and no zombie."""
@@ -191,9 +184,9 @@ class RunFolder:
 
     def status(self) -> RunStatus:
         """The run's state; "crashed" when the file says running, or no state at all, and the process is gone."""
-        record = _read_json(self.path / "status.json")
+        record = read_json(self.path / "status.json")
         if record.get("state", "running") == "running" and not self.is_alive():
-            record = _read_json(self.path / "status.json")  # it may have said its last word just before it ended
+            record = read_json(self.path / "status.json")  # it may have said its last word just before it ended
         state = record["state"] if record.get("state") in STATES else "running"
         status = RunStatus(state=state, reason=str(record.get("reason", "")), time=_seconds(record))
         if state != "running" or self.is_alive():
@@ -233,7 +226,7 @@ class RunFolder:
 
     def events(self) -> list[dict[str, Any]]:
         """All lines of events.jsonl, oldest first."""
-        return list(_read_lines(self.path / "events.jsonl"))
+        return list(read_lines(self.path / "events.jsonl"))
 
     def last_checkpoint(self) -> Path | None:
         """The newest whole checkpoint; those without a marker or with a file of another size are passed over."""
@@ -271,9 +264,9 @@ class RunFolder:
                 raise used
             run.checkpoints_path.mkdir()
             values = dict(config) if isinstance(config, Mapping) else to_dict(config)
-            text = yaml.safe_dump(_without_secrets(values), sort_keys=False, allow_unicode=True)
-            _write_atomic(run.path / "config.yaml", text)
-            run._write_json("run.json", _describe(stage, command, seed))
+            text = yaml.safe_dump(without_secrets(values), sort_keys=False, allow_unicode=True)
+            write_atomic(run.path / "config.yaml", text)
+            run._write_json("run.json", {**run_record(stage, command, seed), **process_record()})
             _copy_revision(values, run.path)
         except FileExistsError:  # a file of this name, or another process that has begun here at the same moment
             raise used from None
@@ -337,7 +330,7 @@ class RunFolder:
 
     def _cut_back(self, step: int, command: Sequence[str]) -> None:
         for name in ("metrics.jsonl", "rollouts.jsonl", "events.jsonl"):
-            _cut_lines(self.path / name, step)
+            cut_lines(self.path / name, step)
         for number, folder in self._checkpoints():
             if number > step or not is_whole_checkpoint(folder):
                 shutil.rmtree(folder)
@@ -346,7 +339,7 @@ class RunFolder:
         info = self.info
         before = info["resumes"] if isinstance(info.get("resumes"), list) else []
         resumes = [*before, {"time": time.time(), "step": step, "command": scrubbed_command(command)}]
-        self._write_json("run.json", {**info, **_process(), "resumes": resumes})
+        self._write_json("run.json", {**info, **process_record(), "resumes": resumes})
         self._set_status("running", f"resumed at step {step}")
 
     @contextlib.contextmanager
@@ -431,7 +424,7 @@ class RunFolder:
                 return {}
             partial = path.with_suffix(".partial")
             image.convert("RGB").save(partial, format="WEBP", quality=85)
-            _write_atomic(path.with_suffix(".json"), json.dumps([element.to_json() for element in elements]))
+            write_atomic(path.with_suffix(".json"), json.dumps([element.to_json() for element in elements]))
             partial.replace(path)  # last, so that a screenshot is never without its elements
         return {"image": path.name, "image_size": list(image.size)}
 
@@ -453,7 +446,7 @@ class RunFolder:
         if not self._is_writer:
             return
         sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-        _write_atomic(folder / "complete.json", json.dumps(sizes, indent=1))
+        write_atomic(folder / "complete.json", json.dumps(sizes, indent=1))
 
     def prune_checkpoints(self, keep: int) -> None:
         """Removes all but the newest `keep` whole checkpoints."""
@@ -465,7 +458,7 @@ class RunFolder:
             shutil.rmtree(folder)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps(_finite(row), ensure_ascii=False, default=str) + "\n" for row in rows)
+        text = "".join(json.dumps(finite(row), ensure_ascii=False, default=str) + "\n" for row in rows)
         if text and self._is_writer:
             with (self.path / name).open("a", **ENCODING) as out:
                 out.write(text)
@@ -474,7 +467,7 @@ class RunFolder:
         self._write_json("status.json", {"state": state, "reason": reason, "time": time.time()})
 
     def _write_json(self, name: str, record: Mapping[str, Any]) -> None:
-        _write_atomic(self.path / name, json.dumps(record, indent=1, ensure_ascii=False))
+        write_atomic(self.path / name, json.dumps(record, indent=1, ensure_ascii=False))
 
     def _write_heartbeat(self) -> None:
         with self._lock, contextlib.suppress(OSError):  # a full disk shows when metrics are written, not here
@@ -510,53 +503,13 @@ class RunFolder:
 
 def is_whole_checkpoint(folder: Path) -> bool:
     """Whether complete.json is there and every file it names has the size it had then."""
-    sizes = _read_json(folder / "complete.json")
+    sizes = read_json(folder / "complete.json")
     if not sizes:
         return False
     try:
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError):  # ValueError: a name that no file can have
         return False
-
-
-def _describe(stage: str, command: Sequence[str], seed: int) -> dict[str, Any]:
-    versions = {}
-    for name in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return {
-        "schema_version": RUN_SCHEMA_VERSION,
-        "stage": stage,
-        "created": time.time(),
-        "command": scrubbed_command(command),
-        "seed": seed,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": versions,
-        "git_revision": _git_revision(),
-        **_process(),
-    }
-
-
-def _process() -> dict[str, Any]:
-    """Which process writes the run, of how many, and the name that whoever launched it gave the start."""
-    return {
-        "pid": os.getpid(),
-        "process_started": psutil.Process().create_time(),
-        "num_processes": int(os.environ.get("WORLD_SIZE", "1")),
-        "launch": os.environ.get("TRACER1_LAUNCH", ""),
-    }
-
-
-def _git_revision() -> str | None:
-    here = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None  # no git, or not a checkout: an installed package
-    return done.stdout.strip() or None
 
 
 def _copy_revision(values: Mapping[str, Any], folder: Path) -> None:
@@ -568,86 +521,7 @@ def _copy_revision(values: Mapping[str, Any], folder: Path) -> None:
         shutil.copyfile(beside, folder / beside.name)
 
 
-def _without_secrets(value: Any, name: str = "") -> Any:
-    if isinstance(value, dict):
-        return {key: _without_secrets(item, str(key)) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_secrets(item, name) for item in value]
-    if isinstance(value, str) and value and _SECRET_NAME.search(name):
-        return _REMOVED
-    return _URL_LOGIN.sub(f"{_REMOVED}@", value) if isinstance(value, str) else value
-
-
-def lost_logins(values: Mapping[str, Any], place: str = "") -> Iterator[str]:
-    """The dotted keys of a run's config whose address had a login, which config.yaml does not keep.
-
-    >>> list(lost_logins({"model": "m", "grpo": {"vllm_server": "http://removed@host:8000"}}))
-    ['grpo.vllm_server']
-    """
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from lost_logins(value, f"{place}{key}.")
-        elif isinstance(value, str) and f"://{_REMOVED}@" in value:
-            yield f"{place}{key}"
-
-
-def scrubbed_command(command: Sequence[str]) -> list[str]:
-    """The command line with the values of secret `name=value` pairs and logins in addresses removed."""
-    scrubbed = []
-    for word in command:
-        name, sep, value = word.partition("=")
-        scrubbed.append(f"{name}{sep}{_without_secrets(value, name)}" if sep else str(_without_secrets(word)))
-    return scrubbed
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: such numbers become None."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
-
-
-def _write_atomic(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    temporary.write_text(text, **ENCODING)
-    temporary.replace(path)
-
-
 def _seconds(record: Mapping[str, Any]) -> float:
     """The "time" of a status or a heartbeat; 0 where it has none."""
     value = record.get("time")
     return float(value) if isinstance(value, (int, float)) else 0.0
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; an empty one where none can be read."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file of lines; what is no whole JSON object is left out."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    for line in text.split("\n"):
-        with contextlib.suppress(ValueError, RecursionError):
-            record = json.loads(line)
-            if isinstance(record, dict):
-                yield record
-
-
-def _cut_lines(path: Path, step: int) -> None:
-    """Removes the lines of later steps, and those that do not tell their step."""
-    if path.exists():
-        rows = [row for row in _read_lines(path) if isinstance(row.get("step"), (int, float)) and row["step"] <= step]
-        kept = [json.dumps(row, ensure_ascii=False) for row in rows]
-        _write_atomic(path, "".join(line + "\n" for line in kept))

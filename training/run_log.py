@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from training.run_files import ENCODING
+
 MAX_LOG_BYTES = 8_000_000
-ENCODING = {"encoding": "utf-8", "errors": "backslashreplace"}
-"""Half a surrogate pair, as models write it, has no UTF-8; with a backslash it is the same text in JSON."""
 KEPT_LOGS = 3
 """Rotated files beside log.txt."""
 

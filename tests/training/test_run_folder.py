@@ -16,6 +16,7 @@ from training import run_folder
 from training.config import SftConfig
 from training.config_reading import from_dict, to_dict
 from training.run_folder import RunFolder, RunStopped
+from training.run_record import RUN_SCHEMA_VERSION
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,7 @@ def test_what_create_writes_is_read_back(run):
     read = RunFolder.open(run.path)
     assert from_dict(SftConfig, read.config) == SftConfig()
     assert (read.stage, read.info["seed"], read.info["pid"]) == ("sft", 3, os.getpid())
-    assert read.info["schema_version"] == run_folder.RUN_SCHEMA_VERSION
+    assert read.info["schema_version"] == RUN_SCHEMA_VERSION
     assert read.metrics() == [] and read.rollouts() == []
     assert read.is_alive()
 

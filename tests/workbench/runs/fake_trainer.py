@@ -37,7 +37,7 @@ class FakeTrainers:
             "pid": child.pid, "process_started": psutil.Process(child.pid).create_time(), "num_processes": 1,
             "launch": launch,
         }  # fmt: skip
-        with mock.patch.object(run_folder, "_process", lambda: own):
+        with mock.patch.object(run_folder, "process_record", lambda: own):
             if draft.resume:
                 run = RunFolder.resume(draft.out, command=[])
             else:
