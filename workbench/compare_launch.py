@@ -15,9 +15,10 @@ from training.benchmarks.offline_run import ORACLE_AGENT, SIMULATOR, OfflineSett
 from training.benchmarks.on_policy import TITLES, OnPolicySettings
 from training.benchmarks.protocols import PROTOCOLS
 from workbench.compare_html import name_html
-from workbench.runs.desk import RunDesk, RunRow
+from workbench.runs.desk import RunDesk
 from workbench.runs.draft import check_name
 from workbench.runs.evaluation_draft import EvaluationDraft
+from workbench.runs.row import RunRow
 from workbench.screen import render_empty, safe_text
 from workbench.train_html import duration, render_checks, render_command
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from workbench.runs.alerts import Alert
 from workbench.runs.checks import Check
-from workbench.runs.desk import RunRow
 from workbench.runs.draft import Draft
 from workbench.runs.gpus import Gpu, Machine, RunLoad
+from workbench.runs.row import RunRow
 from workbench.screen import render_empty, safe_text
 from workbench.train_form import show_value
 

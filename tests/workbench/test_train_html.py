@@ -9,9 +9,9 @@ import pytest
 from training.presets import get_preset
 from workbench.runs.alerts import Alert
 from workbench.runs.checks import Check
-from workbench.runs.desk import RunRow
 from workbench.runs.draft import Draft
 from workbench.runs.gpus import Gpu, Machine
+from workbench.runs.row import RunRow
 from workbench.train_html import (
     duration,
     render_broken_plan,

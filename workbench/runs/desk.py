@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,61 +29,13 @@ from workbench.runs.draft import CPU, Draft, check_name, make_draft, with_change
 from workbench.runs.evaluation_draft import AnyDraft, EvaluationDraft
 from workbench.runs.gpus import RunLoad, read_gpus, read_load
 from workbench.runs.lineage import again_values, chained_values
-from workbench.runs.observe import (
-    ENDED,
-    RESUMABLE,
-    STALLED_SECONDS,
-    Observed,
-    elapsed_seconds,
-    observe,
-    open_folder,
-    open_requests,
-    output_lines,
-    pace_seconds,
-)
+from workbench.runs.observe import ENDED, RESUMABLE, Observed, observe, open_folder
 from workbench.runs.queue import CANCELLED, HELD, STARTED, WAITING, Entry, Queue, whose_turn
+from workbench.runs.row import RunRow, run_row
 
 REQUESTS = ("stop", "kill", "save", "evaluate")
 _ALERT_SECONDS = 10.0
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunRow:
-    """One run as it is now; what is not known is None or empty."""
-
-    id: str
-    """Path of the run folder below the desk's root, with "/": "smoke-sft", "first/2_stage1"."""
-    stage: str
-    state: str
-    """"waiting", "held" (in the queue), "starting", "running", "finished", "stopped" (saved on request), "killed" (by a
-    person), "failed" (with an error it told), "crashed" (ended without a word), "cancelled" (never ran)."""
-    reason: str
-    """Why it waits, stopped, failed ...; one sentence, may be empty."""
-    place: int | None
-    """Place in the queue from 1; None when it does not wait."""
-    devices: tuple[str, ...]
-    """Empty for a run that was started at a command line."""
-    num_processes: int
-    preset: str
-    created: float
-    step: int
-    total: int
-    elapsed_seconds: float | None
-    """Since the last start, to now or to the end."""
-    eta_seconds: float | None
-    """Seconds to the last step at the pace of the last steps; None when it does not run or the pace is unknown."""
-    heartbeat_age_seconds: float | None
-    is_stalled: bool
-    """Runs, and its heartbeat is older than `STALLED_SECONDS`."""
-    requests: dict[str, str]
-    """Open requests: name -> "asked" or "seen" (the trainer knows and will act after the present step)."""
-    error_lines: tuple[str, ...]
-    """Last lines of output of a failed or crashed run."""
-    actions: frozenset[str]
-    """What may be asked now: "hold", "release", "cancel", "reorder", "stop", "kill", "save", "evaluate", "resume",
-    "clone", "chain". Buttons follow this."""
-    has_checkpoint: bool
 
 
 class RunDesk:
@@ -480,52 +431,8 @@ class RunDesk:
         return self._row(run_id, entry, place, self._turn(entries)[1].get(run_id, ""))
 
     def _row(self, run_id: str, entry: Entry | None, place: int | None, reason: str) -> RunRow:
-        run = open_folder(self.folder(run_id))
-        observed = self._observed(run_id, entry)
-        info = run.info if run is not None else {}
-        heartbeat = run.heartbeat() if run is not None else {}
-        runs = observed.state == "running"
-        step, total = int(heartbeat.get("step", 0)), int(heartbeat.get("total", 0))
-        age = time.time() - heartbeat["time"] if runs and "time" in heartbeat else None
-        pace = pace_seconds(run) if runs and run is not None else None
-        return RunRow(
-            id=run_id,
-            stage=entry.draft.stage if entry is not None else str(info.get("stage", "")),
-            state=observed.state,
-            reason=reason or observed.reason,
-            place=place,
-            devices=() if entry is None else entry.draft.devices,
-            num_processes=int(info.get("num_processes", 1)) if entry is None else entry.draft.num_processes,
-            preset="" if entry is None else entry.draft.preset,
-            created=entry.created if entry is not None else float(info.get("created", 0.0)),
-            step=step,
-            total=total,
-            elapsed_seconds=elapsed_seconds(info, heartbeat, runs),
-            eta_seconds=None if pace is None else max(0, total - step) * pace,
-            heartbeat_age_seconds=age,
-            is_stalled=age is not None and age > STALLED_SECONDS,
-            requests=open_requests(run) if runs and run is not None else {},
-            error_lines=output_lines(self.folder(run_id)) if observed.state in ("failed", "crashed") else (),
-            actions=self._actions(observed, entry, run),
-            has_checkpoint=run is not None and any(run.checkpoints_path.glob("checkpoint-*/complete.json")),
-        )
-
-    def _actions(self, observed: Observed, entry: Entry | None, run: RunFolder | None) -> frozenset[str]:
-        stage = entry.draft.stage if entry is not None else "" if run is None else run.stage
-        is_evaluation = stage == EVALUATE
-        actions = set() if is_evaluation else {"clone"}
-        if stage in ("sft", "stage1") and observed.state != CANCELLED:
-            actions.add("chain")
-        if not self.refusal:
-            if observed.state in RESUMABLE and not observed.is_occupying:
-                actions.add("resume")
-            actions |= {
-                WAITING: {"hold", "cancel", "reorder"},
-                HELD: {"release", "cancel", "reorder"},
-                "starting": {"kill"},
-                "running": {"stop", "kill"} if is_evaluation else {"stop", "kill", "save", "evaluate"},
-            }.get(observed.state, set())
-        return frozenset(actions)
+        observed, folder = self._observed(run_id, entry), self.folder(run_id)
+        return run_row(run_id, folder, entry, observed, place=place, reason=reason, may_change=not self.refusal)
 
     def _observed(self, run_id: str, entry: Entry | None) -> Observed:
         run = open_folder(self.folder(run_id))

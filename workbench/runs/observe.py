@@ -45,7 +45,7 @@ def open_folder(path: Path) -> RunFolder | None:
 
 
 def observe(run: RunFolder | None, entry: Entry | None) -> Observed:
-    """The run's state; see `workbench.runs.desk.RunRow.state` for the words.
+    """The run's state; see `workbench.runs.row.RunRow.state` for the words.
 
     Args:
         run: its folder, when the trainer has made one.
