@@ -190,7 +190,8 @@ def render_head(
     if row.total:
         facts.append(f"step {row.step} of {row.total}")
     if row.elapsed_seconds is not None:
-        facts.append(f"{duration(row.elapsed_seconds)} so far")
+        taken = duration(row.elapsed_seconds)
+        facts.append(f"{taken} so far" if row.state == "running" else f"ran for {taken}")
     if row.eta_seconds is not None:
         facts.append(f"{duration(row.eta_seconds)} left")
     if row.preset:

@@ -185,6 +185,7 @@ const draw = (chart) => {
     dragmode: "zoom",
   };
   const config = { displaylogo: false, displayModeBar: false, responsive: false, doubleClick: "reset" };
+  if (traces.every((trace) => !trace.y.some((y) => y < 0))) layout.yaxis.rangemode = "nonnegative"; // all 0: no -1
   const isFirst = !chart.plot._fullLayout;
   Plotly.react(chart.plot, traces, layout, config);
   if (isFirst) chart.plot.on("plotly_relayout", (change) => onZoom(chart, change));

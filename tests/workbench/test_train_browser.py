@@ -30,6 +30,9 @@ def runs_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     replies = [reply_of(sample, 3), reply_of(sample, 1), f"{ATTACK}</think>1. click() | {ATTACK}", "nothing"]
     recorded.log_rollouts({**group_record(sample, replies, step=step), **kept} for step in (1, 2))
     make_run(root, "other", steps=40, seed=1)
+    flat = make_run(root, "flat", steps=1)
+    flat.log_metrics(2, 2.0, {"clip_share": 0.0})
+    flat.log_metrics(3, 3.0, {"clip_share": 0.0})
     long = make_run(root, "long", steps=1)
     with (long.path / "metrics.jsonl").open("a") as file:
         file.writelines(f'{{"step": {n}, "time": {n}.0, "reward": {n % 7}.0}}\n' for n in range(2, 20_001))
@@ -81,6 +84,7 @@ def test_curves_are_drawn_and_a_zoom_stays_while_points_arrive(server: str, runs
     open_tab(page, "recorded")
     painted(page, "recorded")
     assert page.locator(".tr-chart").count() == 3
+    assert page.evaluate(f"{PLOT}._fullLayout.yaxis.range[0]") >= 0
     zoom(page, 5, 9)
     with (runs_root / "recorded" / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 41, "time": 1e9, "reward": 1.0, "kl": 0.5, "loss": 0.1}) + "\n")
@@ -88,6 +92,15 @@ def test_curves_are_drawn_and_a_zoom_stays_while_points_arrive(server: str, runs
     assert x_range(page) == [5, 9]
     page.locator("#tr-unzoom").click()
     page.wait_for_function(f"""{PLOT}._fullLayout.xaxis.range[1] > 40""")
+
+
+def test_a_share_that_is_always_0_has_no_axis_below_it(server: str, open_page) -> None:
+    page = open_page.open(server)
+    open_tab(page, "flat")
+    painted(page, "flat")
+    clip = PLOT.replace("reward", "clip")
+    assert page.evaluate(f"{clip}.data.at(-1).y") == [0, 0]
+    assert page.evaluate(f"{clip}._fullLayout.yaxis.range[0]") >= 0
 
 
 def test_a_zoomed_part_of_a_long_run_is_fetched_whole(server: str, open_page) -> None:

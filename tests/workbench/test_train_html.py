@@ -41,6 +41,11 @@ def test_no_runs_says_what_to_do() -> None:
     assert "No runs yet" in render_runs([])
 
 
+def test_a_run_that_has_ended_does_not_go_on() -> None:
+    assert "30 s so far" in render_head(row())
+    assert "ran for 30 s" in render_head(row(state="finished", eta_seconds=None))
+
+
 def test_only_possible_actions_have_buttons() -> None:
     page = render_head(row())
     for act in ("stop", "kill", "save", "evaluate", "clone", "again"):

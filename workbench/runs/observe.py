@@ -131,8 +131,13 @@ def pace_seconds(run: RunFolder) -> float | None:
 
 
 def elapsed_seconds(info: dict[str, Any], heartbeat: dict[str, Any], lives: bool) -> float | None:
-    """Seconds since the last start, to now or to the last heartbeat."""
-    started = info.get("process_started")
+    """Seconds since the run was made or resumed, to now or to the last heartbeat.
+
+    Not since its process began: the process of a pipeline runs one stage after the other.
+    """
+    resumes = info.get("resumes")
+    last = resumes[-1] if isinstance(resumes, list) and resumes else info
+    started = last.get("time", last.get("created")) if isinstance(last, dict) else None
     until = time.time() if lives else heartbeat.get("time")
     return max(0.0, until - started) if isinstance(started, float) and isinstance(until, float) else None
 

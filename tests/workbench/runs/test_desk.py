@@ -155,6 +155,18 @@ def test_the_time_to_the_end_is_the_pace_of_the_last_steps(desk, trainers):
     assert desk.row("a").eta_seconds == pytest.approx(30.0)
 
 
+def test_a_stage_of_a_pipeline_took_its_own_time_and_not_that_of_the_process(desk, trainers):
+    _launch(desk, "a"), desk.tick()
+    run = trainers.begin("a")
+    begun = run.info["created"]
+    run._write_json("run.json", {**run.info, "process_started": begun - 1000})
+    run._write_json("heartbeat.json", {"time": begun + 30, "step": 2, "total": 2, "requests": []})
+    trainers.end("a", "finished")
+    assert desk.row("a").elapsed_seconds == pytest.approx(30.0)
+    run._write_json("run.json", {**run.info, "resumes": [{"time": begun + 20}]})
+    assert desk.row("a").elapsed_seconds == pytest.approx(10.0)
+
+
 def test_a_process_with_a_recycled_id_is_not_the_run(desk, trainers):
     _launch(desk, "a"), desk.tick()
     with desk._queue.writing() as db:
