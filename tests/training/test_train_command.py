@@ -104,18 +104,23 @@ def _miniature(seed):
     )
 
 
-def test_pipeline_stops_resumes_skips_finished_stages_and_exports_the_planner(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(presets.PRESETS, "smoke", _miniature)
-    out = tmp_path / "pipeline"
+def _stop_in(monkeypatch, folder):
+    """The run folder of this name is asked to stop as soon as it is made."""
     original = RunFolder.create.__func__
 
-    def create_and_ask_stage1_to_stop(cls, path, **kwargs):
+    def create(cls, path, **kwargs):
         run = original(cls, path, **kwargs)
-        if kwargs["stage"] == "stage1":
+        if path.name == folder:
             run.request_stop()
         return run
 
-    monkeypatch.setattr(RunFolder, "create", classmethod(create_and_ask_stage1_to_stop))
+    monkeypatch.setattr(RunFolder, "create", classmethod(create))
+
+
+def test_pipeline_stops_resumes_skips_finished_stages_and_exports_the_planner(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(presets.PRESETS, "smoke", _miniature)
+    out = tmp_path / "pipeline"
+    _stop_in(monkeypatch, "2_stage1")
     assert cli.main(["train", "pipeline", "--preset", "smoke", "--seed", "5", "--out", str(out)]) == 0
     assert "stopped (asked to stop)" in capsys.readouterr().out
     sft, again, stage1 = [RunFolder.open(out / name) for name in ("1_sft", "1_sft_again", "2_stage1")]
@@ -142,15 +147,7 @@ def test_pipeline_stops_resumes_skips_finished_stages_and_exports_the_planner(tm
 def test_pipeline_settings_are_changed_for_every_stage_or_one_and_kept_for_resuming(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(presets.PRESETS, "smoke", _miniature)
     out = tmp_path / "pipeline"
-    original = RunFolder.create.__func__
-
-    def create_and_ask_sft_to_stop(cls, path, **kwargs):
-        run = original(cls, path, **kwargs)
-        if path.name == "1_sft":
-            run.request_stop()
-        return run
-
-    monkeypatch.setattr(RunFolder, "create", classmethod(create_and_ask_sft_to_stop))
+    _stop_in(monkeypatch, "1_sft")
     changes = ["--set", "data.num_episodes=7", "--set", "stage1.optim.num_steps=1", "--set", "sft.optim.num_steps=2"]
     assert cli.main(["train", "pipeline", "--preset", "smoke", "--out", str(out), *changes]) == 0
     assert not (out / "2_stage1").exists()
