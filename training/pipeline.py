@@ -39,15 +39,17 @@ _SCHEMA_VERSION = 1
 def check_inputs(stage: str, config: Any) -> None:
     """Raises the errors that a stage's settings would raise later, before a run folder is made.
 
-    A start checkpoint that the stage before has yet to make is not looked at.
-
     Raises:
         MissingFileError: the start checkpoint or the trajectory file does not exist.
         InputError: the tool agent is unknown, or vLLM is not installed.
         CheckpointError: the start checkpoint is damaged.
     """
-    if config.model != FROM_STAGE_BEFORE and (stage != "sft" or config.model):
+    if stage != "sft" or config.model:
         check_checkpoint(config.model)
+    _check_all_but_the_model(stage, config)
+
+
+def _check_all_but_the_model(stage: str, config: Any) -> None:
     if config.data.path and not os.path.isfile(config.data.path):
         raise MissingFileError(f"config field 'data.path': there is no file {config.data.path}: check the path")
     if stage != "sft" and config.grpo.use_vllm and find_spec("vllm") is None:
@@ -147,7 +149,8 @@ def start_pipeline(
     for part in PIPELINE_FOLDERS:
         config = getattr(stages, part)
         if config is not None:
-            check_inputs(part.removesuffix("_again"), config)
+            check = _check_all_but_the_model if config.model == FROM_STAGE_BEFORE else check_inputs
+            check(part.removesuffix("_again"), config)
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputError(f"folder {path} is already used: choose another --out, or go on with --resume {path}")

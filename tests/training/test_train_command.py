@@ -19,6 +19,7 @@ from training.run_folder import RunFolder
     [
         (["stage1"], "'model' is missing"),
         (["stage1", "--set", "model=nowhere"], "'nowhere' does not exist"),
+        (["stage1", "--set", "model=(the stage before)"], "does not exist"),
         (["stage2", "--set", "model=nowhere", "--set", "optim.num_stepz=1"], "did you mean optim.num_steps"),
         (["sft", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["sft", "--set", "data.path=nowhere.jsonl"], "nowhere.jsonl"),
