@@ -14,7 +14,7 @@ import pytest
 from training.cli import COMMANDS
 from training.config import STAGES
 from training.config_reading import load_config
-from training.presets import PRESETS
+from training.presets import PRESETS, get_preset
 from workbench.settings import parse_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,10 +66,12 @@ def test_a_command_of_a_page_is_taken(call: list[str], capsys: pytest.CaptureFix
     except SystemExit as error:
         assert error.code == 0, f"{' '.join(call)}: {capsys.readouterr().err}"
         return
-    if call[0] == "train" and hasattr(args, "overrides"):
+    if call[0] == "train" and args.stage in STAGES:
         config = args.config and ROOT / args.config
         if config is None or config.is_file():  # a page may name a file that its reader writes
             load_config(STAGES[args.stage], config, ["model=runs/sft/final", *args.overrides])
+    elif call[0] == "train" and args.preset:
+        get_preset(args.preset, 0, args.overrides)
     assert getattr(args, "preset", None) in (None, *PRESETS)
 
 
