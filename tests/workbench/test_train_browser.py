@@ -99,6 +99,7 @@ def test_a_share_that_is_always_0_has_no_axis_below_it(server: str, open_page) -
     open_tab(page, "flat")
     painted(page, "flat")
     clip = PLOT.replace("reward", "clip")
+    page.wait_for_function(f"{clip}?.data")  # charts are drawn one after the other
     assert page.evaluate(f"{clip}.data.at(-1).y") == [0, 0]
     assert page.evaluate(f"{clip}._fullLayout.yaxis.range[0]") >= 0
 
