@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import math
@@ -98,7 +99,7 @@ def load_config(cls: type[T], path: Path | None, overrides: list[str]) -> T:
         InputError: see `read_config`; an unknown key, a wrong value, or an override without "=".
     """
     values = {} if path is None else read_config(path)
-    return _from_overridden(cls, values, parse_overrides(overrides))
+    return from_dict(cls, with_changes(values, parse_overrides(overrides)))
 
 
 def override(config: T, overrides: Mapping[str, Any]) -> T:
@@ -108,13 +109,22 @@ def override(config: T, overrides: Mapping[str, Any]) -> T:
     >>> override(ForecastConfig(), {"horizon": 3}).horizon
     3
     """
-    return _from_overridden(type(config), to_dict(config), overrides)
+    return from_dict(type(config), with_changes(to_dict(config), overrides))
 
 
-def _from_overridden(cls: type[T], values: dict[str, Any], overrides: Mapping[str, Any]) -> T:
-    for key, value in overrides.items():
-        _set_dotted(values, key, value)
-    return from_dict(cls, values)
+def with_changes(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested plain values with dotted keys set.
+
+    Raises:
+        InputError: a key leads into a value that is not a group.
+
+    >>> with_changes({"optim": {"seed": 0}}, {"optim.seed": 3})
+    {'optim': {'seed': 3}}
+    """
+    changed = copy.deepcopy(dict(values))
+    for key, value in changes.items():
+        _set_dotted(changed, key, value)
+    return changed
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -111,9 +111,10 @@ class RunFolder:
             raise MissingFileError(
                 f"{path} is not a run folder (no run.json): give the folder of a `tracer1 train` run"
             )
-        if not run.info:
+        info = run.info
+        if not info:
             raise InputError(f"{path}/run.json is damaged: restore it or start a new run")
-        found = run.info.get("schema_version")
+        found = info.get("schema_version")
         if found != RUN_SCHEMA_VERSION:
             raise InputError(
                 f"{path}/run.json field 'schema_version': {found!r} is not {RUN_SCHEMA_VERSION}: "

@@ -138,9 +138,8 @@ class _Study:
     def queue(self, desk, variant, seed: int) -> str:
         """The run of a variant, put into the queue where it was not yet; "" for a variant that is not trained."""
         from training.benchmarks.claims import VARIANTS
-        from training.config_reading import to_dict
+        from training.config_reading import to_dict, with_changes
         from training.presets import get_preset
-        from workbench.runs.draft import with_changes
 
         if not variant.stage:
             return ""

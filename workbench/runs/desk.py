@@ -19,13 +19,13 @@ from executors.errors import InputError, MissingFileError, OutputError, Workbenc
 from training.benchmarks.offline_run import OfflineSettings
 from training.benchmarks.on_policy import OnPolicySettings
 from training.benchmarks.watched import STAGE as EVALUATE
-from training.config_reading import to_dict
+from training.config_reading import to_dict, with_changes
 from training.pipeline import PIPELINE_FOLDERS
 from training.presets import get_preset
 from training.run_folder import RunFolder
 from workbench.runs import launcher
 from workbench.runs.alerts import Alert, AlertWatch, find_alerts
-from workbench.runs.draft import CPU, Draft, check_name, make_draft, with_changes
+from workbench.runs.draft import CPU, Draft, check_name, make_draft
 from workbench.runs.evaluation_draft import AnyDraft, EvaluationDraft
 from workbench.runs.gpus import RunLoad, read_gpus, read_load
 from workbench.runs.lineage import again_values, chained_values
@@ -431,14 +431,18 @@ class RunDesk:
         return self._row(run_id, entry, place, self._turn(entries)[1].get(run_id, ""))
 
     def _row(self, run_id: str, entry: Entry | None, place: int | None, reason: str) -> RunRow:
-        observed, folder = self._observed(run_id, entry), self.folder(run_id)
-        return run_row(run_id, folder, entry, observed, place=place, reason=reason, may_change=not self.refusal)
+        run, observed = self._look(run_id, entry)
+        folder = self.folder(run_id)
+        return run_row(run_id, folder, run, entry, observed, place=place, reason=reason, may_change=not self.refusal)
 
     def _observed(self, run_id: str, entry: Entry | None) -> Observed:
+        return self._look(run_id, entry)[1]
+
+    def _look(self, run_id: str, entry: Entry | None) -> tuple[RunFolder | None, Observed]:
         run = open_folder(self.folder(run_id))
         if run is None and entry is None:
             raise MissingFileError(f"run {run_id!r} does not exist: choose one of those listed")
-        return observe(run, entry)
+        return run, observe(run, entry)
 
     def _ids(self, entries: Sequence[Entry] | None = None) -> list[str]:
         """All runs: of the queue, and run folders up to two levels below the root."""

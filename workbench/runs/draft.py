@@ -188,23 +188,6 @@ def changes(before: dict[str, Any], after: dict[str, Any], place: str = "") -> d
     return found
 
 
-def with_changes(values: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
-    """A copy of nested values with dotted keys replaced.
-
-    >>> with_changes({"optim": {"seed": 0}}, {"optim.seed": 3})
-    {'optim': {'seed': 3}}
-    """
-    copy = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
-    for dotted, value in changed.items():
-        key, _, rest = dotted.partition(".")
-        if rest:
-            inner = copy.get(key)
-            copy[key] = with_changes(inner if isinstance(inner, dict) else {}, {rest: value})
-        else:
-            copy[key] = value
-    return copy
-
-
 def _default(stage: str) -> dict[str, Any]:
     """The stage's settings as they are when none is given; a start checkpoint has no default."""
     cls = STAGES[stage]

@@ -13,7 +13,6 @@ from workbench.runs.observe import (
     STALLED_SECONDS,
     Observed,
     elapsed_seconds,
-    open_folder,
     open_requests,
     output_lines,
     pace_seconds,
@@ -62,6 +61,7 @@ class RunRow:
 def run_row(
     run_id: str,
     folder: Path,
+    run: RunFolder | None,
     entry: Entry | None,
     observed: Observed,
     *,
@@ -73,14 +73,14 @@ def run_row(
 
     Args:
         run_id: the run.
-        folder: its run folder, which may not be there yet.
+        folder: where it writes; output comes before the run folder is made.
+        run: its run folder, when the trainer has made one.
         entry: its entry in the queue; None for a run that was started at a command line.
         observed: what it does now.
         place: its place in the queue, from 1.
         reason: why it waits; empty takes the observed reason.
         may_change: whether runs may be held, stopped and so on here.
     """
-    run = open_folder(folder)
     info = run.info if run is not None else {}
     heartbeat = run.heartbeat() if run is not None else {}
     runs = observed.state == "running"
