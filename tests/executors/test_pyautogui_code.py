@@ -47,7 +47,8 @@ def carry_out(display, tmp_path) -> Callable[..., None]:
 ])  # fmt: skip
 def test_text_arrives_as_it_was_written(window, carry_out, text):
     carry_out("type", content=text, point=TEXT)
-    window.wait_for(lambda e: e["event"] == "text" and e["text"] == text)
+    told = window.wait_for(lambda e: e["event"] == "text" and e["text"] == text)
+    assert told[-1]["text"] == text
 
 
 @pytest.mark.parametrize(("kind", "button", "last"), [

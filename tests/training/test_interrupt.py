@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from tests.training.planner_helpers import make_request, oracle_planner, tiny_checkpoint
+from tests.training.planner_helpers import easy_task, make_request, oracle_planner, tiny_checkpoint
 from training.interrupt import ForecastStopped, stoppable
 from training.planner import TransformersPlanner
 
@@ -50,5 +51,8 @@ def test_afterwards_the_model_is_as_before(planner: TransformersPlanner) -> None
 
 
 def test_a_planner_without_a_model_is_left_alone() -> None:
-    with stoppable(oracle_planner([]), lambda: True):
-        pass
+    task = easy_task()
+    planner, request = oracle_planner([task]), replace(make_request(), goal=task.goal)
+    before = planner.forecast([request])
+    with stoppable(planner, lambda: True):
+        assert planner.forecast([request]) == before

@@ -161,6 +161,7 @@ def test_a_link_opens_episode_and_step_in_a_new_browser(server: str, open_page) 
     other = open_page.open(page.url)
     wait_for(other, "#ep-position", "Screen 2 of 3")
     wait_for(other, "#ep-goal", "14:30")
+    assert other.locator("#ep-timeline button").count() == page.locator("#ep-timeline button").count() == 3
 
 
 def test_a_killed_and_restarted_server_finds_the_episode(open_page, data_root: Path, tmp_path: Path) -> None:
@@ -185,6 +186,7 @@ def test_a_killed_and_restarted_server_finds_the_episode(open_page, data_root: P
         wait_for(page, "#ep-plan .tw-row", "14:30")  # the forecast that waits for approval
         press(page, "run")
         wait_for(page, "#ep-status", "The goal is reached.")
+        assert page.locator("#ep-timeline button").count() == 3 and page.url.split("&")[0] == address.split("&")[0]
         page.context.close()
     finally:
         process.terminate()
@@ -302,6 +304,9 @@ def test_a_typed_seed_that_is_not_allowed_is_one_sentence(server: str, open_page
     page.locator("#ep-seed input").fill("-3")
     press(page, "start")
     wait_for(page, "#ep-status", "-3 is not allowed")
+    sentence = "Field 'seed': -3 is not allowed: give a whole number 0..999999."
+    assert page.locator("#ep-status").get_by_text(sentence, exact=True).count() == 1
+    assert page.locator("#ep-timeline button").count() == 0
 
 
 def test_a_recording_is_acted_on_and_its_text_stays_text(server: str, open_page) -> None:
